@@ -1,0 +1,53 @@
+// Context: where a call runs: device, stream, workspace and the primitives that earlier calls prepared.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+
+#include "postlude/export.hpp"
+#include "postlude/stream.hpp"
+#include "postlude/tensor_view.hpp"
+
+namespace postlude {
+inline namespace v1 {
+
+namespace detail {
+class ContextState;
+}
+
+// A Context belongs to its caller and serves one thread at a time; as many as wanted may exist side by side, and none
+// changes another's results. Calls need workspace_size(params, context) bytes of scratch memory: hand over your own
+// with set_workspace, or let the Context hold some with reserve. Inside a call nothing is allocated on the device and
+// nothing synchronises; host-side primitives are built at the first call of a shape and kept.
+class POSTLUDE_API Context {
+ public:
+  // Throws Unsupported where this build has no backend for the device, CudaError where the device does not answer.
+  explicit Context(Device device = {}, StreamRef stream = {});
+  ~Context();
+  Context(Context&&) noexcept;
+  Context& operator=(Context&&) noexcept;
+
+  Device device() const;
+  StreamRef stream() const;
+  void set_stream(StreamRef stream);
+
+  // Uses the caller's memory on this device, aligned to 256 bytes, until set again; it must outlive the calls' work.
+  void set_workspace(void* data, std::size_t bytes);
+  // Holds at least `bytes` of workspace owned by this Context (allocates; not for use inside a stream capture).
+  void reserve(std::size_t bytes);
+  // Frees what reserve allocated (synchronises the stream first on a GPU).
+  void release();
+  std::size_t workspace_bytes() const;
+
+  // True: row i of any output has the same bits whatever the number of rows is. False by default.
+  bool batch_invariant() const;
+  void set_batch_invariant(bool value);
+
+  detail::ContextState& state() const { return *state_; }
+
+ private:
+  std::unique_ptr<detail::ContextState> state_;
+};
+
+}  // namespace v1
+}  // namespace postlude
