@@ -9,11 +9,12 @@
 #include "postlude/tensor_view.hpp"
 
 namespace postlude {
-inline namespace v1 {
 
 namespace detail {
 class ContextState;
 }
+
+inline namespace v1 {
 
 // A Context belongs to its caller and serves one thread at a time; as many as wanted may exist side by side, and none
 // changes another's results. Calls need workspace_size(params, context) bytes of scratch memory: hand over your own

@@ -13,11 +13,12 @@
 #include "postlude/tensor_view.hpp"
 
 namespace postlude {
-inline namespace v1 {
 
 namespace detail {
 class WeightState;
 }
+
+inline namespace v1 {
 
 // How int8 scales are shared. rows: scale (groups,), each for N/groups consecutive output rows (DeepSpeed's way).
 // k: scale (N, K/group_size), each for group_size consecutive inputs of one output row (GPTQ's and torchao's way).

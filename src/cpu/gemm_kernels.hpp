@@ -1,0 +1,13 @@
+// The GEMM kernels of the CPU backend.
+#pragma once
+
+#include "backend.hpp"
+
+namespace postlude {
+namespace detail {
+
+const GemmKernel& onednn_gemm();
+const GemmKernel& reference_gemm();
+
+}  // namespace detail
+}  // namespace postlude

@@ -1,0 +1,122 @@
+// Conversions between stored elements and fp32, one at a time and in runs of neighbours.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include <cstdint>
+
+#include "postlude/tensor_view.hpp"
+
+namespace postlude {
+namespace detail {
+namespace cuda {
+
+__device__ inline float to_float(float v) { return v; }
+__device__ inline float to_float(__nv_bfloat16 v) { return __bfloat162float(v); }
+__device__ inline float to_float(__half v) { return __half2float(v); }
+
+// Rounds to the nearest, ties to even; what is too large for f16 becomes an infinity.
+template <class T>
+__device__ T from_float(float v);
+template <>
+__device__ inline float from_float<float>(float v) {
+  return v;
+}
+template <>
+__device__ inline __nv_bfloat16 from_float<__nv_bfloat16>(float v) {
+  return __float2bfloat16_rn(v);
+}
+template <>
+__device__ inline __half from_float<__half>(float v) {
+  return __float2half_rn(v);
+}
+
+// Calls function(T()) with the C++ type of a float dtype: a uniform branch.
+template <class Function>
+__device__ void with_type(DType dtype, Function&& function) {
+  if (dtype == DType::f32) {
+    function(float());
+  } else if (dtype == DType::bf16) {
+    function(__nv_bfloat16());
+  } else {
+    function(__half());
+  }
+}
+
+// The same on the host, to choose a kernel.
+template <class Function>
+void dispatch_type(DType dtype, Function&& function) {
+  if (dtype == DType::f32) {
+    function(float());
+  } else if (dtype == DType::bf16) {
+    function(__nv_bfloat16());
+  } else {
+    function(__half());
+  }
+}
+
+// Width neighbours of a row as they lie in memory. A run moves in 16-byte pieces where it is whole and aligned.
+template <class T, int Width>
+struct Run {
+  alignas(Width * sizeof(T) % 16 == 0 ? 16 : sizeof(T)) T value[Width];
+
+  // The first `count` of Width elements from `from`, then zeros. vector: `from` is aligned to 16 bytes.
+  __device__ void load(const T* from, int count, bool vector) {
+    constexpr int pieces = Width * sizeof(T) / 16;
+    if (pieces > 0 && vector && count >= Width) {
+#pragma unroll
+      for (int i = 0; i < pieces; ++i) {
+        reinterpret_cast<uint4*>(value)[i] = reinterpret_cast<const uint4*>(from)[i];
+      }
+      return;
+    }
+#pragma unroll
+    for (int i = 0; i < Width; ++i) value[i] = i < count ? from[i] : from_float<T>(0.0f);
+  }
+
+  __device__ void store(T* to, int count, bool vector) const {
+    constexpr int pieces = Width * sizeof(T) / 16;
+    if (pieces > 0 && vector && count >= Width) {
+#pragma unroll
+      for (int i = 0; i < pieces; ++i) {
+        reinterpret_cast<uint4*>(to)[i] = reinterpret_cast<const uint4*>(value)[i];
+      }
+      return;
+    }
+#pragma unroll
+    for (int i = 0; i < Width; ++i) {
+      if (i < count) to[i] = value[i];
+    }
+  }
+};
+
+// `values` = the first `count` of Width elements from base[offset] on, then zeros.
+template <int Width>
+__device__ void load_floats(const void* base, DType dtype, std::int64_t offset, int count,
+                            bool vector, float (&values)[Width]) {
+  with_type(dtype, [&](auto type) {
+    using T = decltype(type);
+    Run<T, Width> run;
+    run.load(static_cast<const T*>(base) + offset, count, vector);
+#pragma unroll
+    for (int i = 0; i < Width; ++i) values[i] = to_float(run.value[i]);
+  });
+}
+
+// Rounds the first `count` of `values` once and stores them from base[offset] on.
+template <int Width>
+__device__ void store_floats(void* base, DType dtype, std::int64_t offset, int count, bool vector,
+                             const float (&values)[Width]) {
+  with_type(dtype, [&](auto type) {
+    using T = decltype(type);
+    Run<T, Width> run;
+#pragma unroll
+    for (int i = 0; i < Width; ++i) run.value[i] = from_float<T>(values[i]);
+    run.store(static_cast<T*>(base) + offset, count, vector);
+  });
+}
+
+}  // namespace cuda
+}  // namespace detail
+}  // namespace postlude

@@ -1,0 +1,21 @@
+// The GEMM kernels of the CUDA backend, and the loading of their code.
+#pragma once
+
+#include "backend.hpp"
+
+namespace postlude {
+namespace detail {
+namespace cuda {
+
+// Tensor cores through mma.sync, for bf16 and f16; in sm80.cpp.
+const GemmKernel& sm80_gemm_kernel();
+// Runs anything; in plain.cu.
+const GemmKernel& plain_gemm_kernel();
+
+// Loads the kernels on the current device, so that no launch has to.
+void load_sm80_gemm();
+void load_plain_gemm();
+
+}  // namespace cuda
+}  // namespace detail
+}  // namespace postlude

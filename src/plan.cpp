@@ -1,0 +1,308 @@
+// Plans: see plan.hpp.
+#include "plan.hpp"
+
+#include <algorithm>
+#include <sstream>
+
+#include "check.hpp"
+#include "postlude/error.hpp"
+
+namespace postlude {
+namespace detail {
+namespace {
+
+// Builds a plan step by step: intermediates live in the workspace one after another, kernels' scratch memory, which no
+// two steps use at once, shares what comes after them.
+class Builder {
+ public:
+  explicit Builder(const PlanInput& input) : input_(input) {}
+
+  // An intermediate (m, h) in the workspace.
+  Rows intermediate(std::int64_t h, DType dtype) {
+    Rows rows;
+    rows.present = true;
+    rows.dtype = dtype;
+    rows.stride = h;
+    rows.data = reinterpret_cast<void*>(input_.workspace + intermediates_);
+    intermediates_ += align_up(static_cast<std::size_t>(m()) * static_cast<std::size_t>(h) * size_of(dtype));
+    return rows;
+  }
+
+  void gemm(const Gemm& gemm) {
+    GemmStep step;
+    step.gemm = gemm;
+    if (m() > 0 && gemm.n > 0) {
+      step.kernel = choose(gemm);
+      scratch_ = std::max(scratch_, step.kernel->workspace(gemm, input_.context));
+    }
+    add(step);
+  }
+
+  void norm(const NormCall& call) {
+    scratch_ = std::max(scratch_, input_.context.backend->norm_workspace(call, input_.context));
+    add(NormStep{call, 0});
+  }
+
+  void residual(const ResidualCall& call) { add(ResidualStep{call}); }
+  void copy(const Rows& from, const Rows& to, std::int64_t h) { add(CopyStep{from, to, m(), h}); }
+
+  Plan finish() {
+    for (int i = 0; i < plan_.count; ++i) {
+      Step& step = plan_.steps[static_cast<std::size_t>(i)];
+      if (auto* gemm = std::get_if<GemmStep>(&step)) gemm->workspace = input_.workspace + intermediates_;
+      if (auto* norm = std::get_if<NormStep>(&step)) norm->workspace = input_.workspace + intermediates_;
+    }
+    plan_.workspace_bytes = intermediates_ + align_up(scratch_);
+    return plan_;
+  }
+
+  std::int64_t m() const { return input_.rows.rows(); }
+  Rows at(const TensorView& view) const { return input_.rows.at(view, input_.slab); }
+  bool batch_invariant() const { return input_.context.batch_invariant; }
+
+ private:
+  template <class S>
+  void add(const S& step) {
+    plan_.steps[static_cast<std::size_t>(plan_.count++)] = step;
+  }
+
+  const GemmKernel* choose(const Gemm& gemm) const {
+    std::string refusals;
+    for (const GemmKernel* kernel : input_.context.backend->gemm_kernels()) {
+      const char* reason = kernel->can_run(gemm, input_.context);
+      if (reason == nullptr) return kernel;
+      refusals += std::string("\n  ") + kernel->name() + ": " + reason;
+    }
+    throw Unsupported("[" + std::string(gemm.op) + "] no kernel on " + to_string(input_.context.device) +
+                      " runs " + to_string(gemm) + refusals);
+  }
+
+  const PlanInput& input_;
+  Plan plan_;
+  std::size_t intermediates_ = 0;
+  std::size_t scratch_ = 0;
+};
+
+Vector vector(const TensorView& view, bool scalar = false) {
+  return Vector{view.data(), view.dtype(), static_cast<bool>(view), scalar};
+}
+
+// A scale vector, which may hold one value for all.
+Vector scale(const TensorView& view, std::int64_t size, std::int64_t first = 0) {
+  if (!view) return Vector{};
+  const bool scalar = view.size(0) == 1 && size != 1;
+  const auto* data = static_cast<const float*>(view.data());
+  return Vector{scalar || first == 0 ? data : data + first, DType::f32, true, scalar};
+}
+
+WeightOperand operand(const WeightRef& weight) {
+  if (weight.prepared()) return weight.prepared().state()->operand;
+  const TensorView& w = weight.plain();
+  WeightOperand o;
+  o.data = w.data();
+  o.dtype = w.dtype();
+  // Of a dimension of size 1 or 0 the stride says nothing: give it the value of a contiguous matrix.
+  o.stride_k = w.size(1) <= 1 ? 1 : w.stride(1);
+  o.stride_n = w.size(0) <= 1 ? (o.stride_k == 1 ? std::max<std::int64_t>(w.size(1), 1) : 1) : w.stride(0);
+  return o;
+}
+
+Gemm base_gemm(const char* op, const Builder& b, const Rows& x, const WeightRef& weight, bool gated) {
+  Gemm g;
+  g.op = op;
+  g.m = b.m();
+  g.n = gated ? out_features(weight) / 2 : out_features(weight);
+  g.k = in_features(weight);
+  g.x = x;
+  g.weight = operand(weight);
+  g.gated = gated;
+  g.batch_invariant = b.batch_invariant();
+  return g;
+}
+
+NormCall base_norm(const char* op, const Builder& b, const TensorView& x, const Norm& norm) {
+  NormCall c;
+  c.op = op;
+  c.m = b.m();
+  c.h = x.size(-1);
+  c.x = b.at(x);
+  c.kind = norm.kind;
+  c.weight = vector(norm.weight);
+  c.norm_bias = vector(norm.bias);
+  c.eps = norm.eps;
+  c.weight_offset = norm.weight_offset;
+  return c;
+}
+
+// A GEMM whose output is the memory of its own input goes through the workspace.
+void gemm_with_copy(Builder& b, Gemm gemm, bool out_is_x) {
+  if (!out_is_x) return b.gemm(gemm);
+  const Rows out = gemm.out;
+  gemm.out = b.intermediate(gemm.n, out.dtype);
+  b.gemm(gemm);
+  b.copy(gemm.out, out, gemm.n);
+}
+
+}  // namespace
+
+Plan make_plan(const LinearParams& p, const TensorView& out, const PlanInput& input) {
+  Builder b(input);
+  const Epilogue& e = p.epilogue;
+  Gemm g = base_gemm("linear", b, b.at(p.x), p.weight, e.gated);
+  const std::int64_t first = input.slab * b.m();
+  const std::int64_t all = input.rows.slabs() * b.m();
+  g.row_scale = scale(e.row_scale, all, first);
+  g.row_mean = scale(e.row_mean, all, first);
+  g.col_scale = scale(e.col_scale, g.weight_rows());
+  g.col_sum = scale(e.col_sum, g.weight_rows());
+  g.bias = vector(e.bias);
+  g.activation = e.activation;
+  g.layout = e.layout;
+  g.clamp = e.clamp.value_or(0.0f);
+  g.alpha = e.alpha;
+  g.residual = b.at(e.residual);
+  g.out = b.at(out);
+  gemm_with_copy(b, g, same_memory(out, p.x));
+  return b.finish();
+}
+
+Plan make_plan(const QkvParams& p, const TensorView& out, const PlanInput& input) {
+  Builder b(input);
+  Rows x = b.at(p.x);
+  const bool normed = p.norm || p.normed_out;
+  if (normed) {
+    NormCall c = base_norm("qkv", b, p.x, p.norm);
+    c.n_out = p.normed_out ? b.at(p.normed_out) : b.intermediate(c.h, p.x.dtype());
+    b.norm(c);
+    x = c.n_out;
+  }
+  Gemm g = base_gemm("qkv", b, x, p.weight, false);
+  g.bias = vector(p.bias);
+  g.out = b.at(out);
+  gemm_with_copy(b, g, !normed && same_memory(out, p.x));
+  return b.finish();
+}
+
+Plan make_plan(const MlpParams& p, const TensorView& out, const PlanInput& input) {
+  Builder b(input);
+  const DType dtype = p.x.dtype();
+  const bool sums = p.residual || p.input_bias;
+  const bool adds_r = p.add_residual && !p.parallel_residual;
+  Rows r = b.at(p.x);
+  Rows n = r;
+  if (sums || p.norm || p.residual_out || p.normed_out) {
+    NormCall c = base_norm("mlp", b, p.x, p.norm);
+    c.residual = b.at(p.residual);
+    c.bias = vector(p.input_bias);
+    if (p.residual_out) {
+      c.r_out = b.at(p.residual_out);
+    } else if (sums && (adds_r || (!p.norm && !p.normed_out))) {
+      c.r_out = b.intermediate(c.h, dtype);
+    }
+    if (c.r_out.present) r = c.r_out;
+    if (p.normed_out) {
+      c.n_out = b.at(p.normed_out);
+    } else if (p.norm) {
+      c.n_out = b.intermediate(c.h, dtype);
+    }
+    n = c.n_out.present ? c.n_out : r;
+    b.norm(c);
+  }
+  Gemm first = base_gemm("mlp", b, n, p.weight_in, p.gated);
+  first.bias = vector(p.bias_in);
+  first.activation = p.activation;
+  first.layout = p.layout;
+  first.clamp = p.clamp.value_or(0.0f);
+  first.out = b.intermediate(first.n, dtype);
+  b.gemm(first);
+  Gemm second = base_gemm("mlp", b, first.out, p.weight_out, false);
+  second.bias = vector(p.bias_out);
+  second.residual = p.parallel_residual ? b.at(p.parallel_residual) : adds_r ? r : Rows{};
+  second.out = b.at(out);
+  b.gemm(second);
+  return b.finish();
+}
+
+Plan make_plan(const NormParams& p, const TensorView& out, const PlanInput& input) {
+  Builder b(input);
+  NormCall c = base_norm("norm", b, p.x, p.norm);
+  c.residual = b.at(p.residual);
+  c.bias = vector(p.bias);
+  c.add_after = b.at(p.add_after);
+  c.r_out = b.at(p.residual_out);
+  c.n_out = b.at(out);
+  b.norm(c);
+  return b.finish();
+}
+
+Plan make_plan(const ResidualAddParams& p, const TensorView& out, const PlanInput& input) {
+  Builder b(input);
+  ResidualCall c;
+  c.op = "residual_add";
+  c.m = b.m();
+  c.h = p.hidden_state.size(-1);
+  const Rows h = b.at(p.hidden_state);
+  const Rows r = b.at(p.residual);
+  const Rows a = b.at(p.attention_output);
+  c.outer[0] = h;
+  c.inner[0] = r;
+  // post_ln and parallel differ from pre_ln only in what is divided by mp_size.
+  if (p.form != ResidualForm::post_ln) c.inner_scale = 1.0f / static_cast<float>(p.mp_size);
+  (p.form == ResidualForm::parallel ? c.outer[1] : c.inner[1]) = a;
+  c.inner_bias[0] = vector(p.attention_bias);
+  c.inner_bias[1] = vector(p.final_bias);
+  c.out = b.at(out);
+  b.residual(c);
+  return b.finish();
+}
+
+void execute(const Plan& plan, ContextState& context) {
+  const Backend& backend = *context.backend;
+  for (int i = 0; i < plan.count; ++i) {
+    const Step& step = plan.steps[static_cast<std::size_t>(i)];
+    if (const auto* gemm = std::get_if<GemmStep>(&step)) {
+      if (gemm->kernel == nullptr) continue;
+      gemm->kernel->launch(gemm->gemm, reinterpret_cast<void*>(gemm->workspace), context);
+    } else if (const auto* norm = std::get_if<NormStep>(&step)) {
+      if (norm->call.m == 0 || norm->call.h == 0) continue;
+      backend.norm(norm->call, reinterpret_cast<void*>(norm->workspace), context);
+    } else if (const auto* residual = std::get_if<ResidualStep>(&step)) {
+      if (residual->call.m == 0 || residual->call.h == 0) continue;
+      backend.residual_add(residual->call, context);
+    } else if (const auto* copy = std::get_if<CopyStep>(&step)) {
+      if (copy->m == 0 || copy->h == 0) continue;
+      backend.copy_rows(copy->from, copy->to, copy->m, copy->h, context);
+    }
+  }
+}
+
+std::string describe(const Plan& plan, const ContextState& context) {
+  std::ostringstream s;
+  for (int i = 0; i < plan.count; ++i) {
+    const Step& step = plan.steps[static_cast<std::size_t>(i)];
+    s << "  " << i + 1 << ". ";
+    if (const auto* gemm = std::get_if<GemmStep>(&step)) {
+      s << to_string(gemm->gemm) << "\n     kernel ";
+      if (gemm->kernel == nullptr) {
+        s << "none: the output is empty\n";
+        continue;
+      }
+      s << gemm->kernel->name() << " " << gemm->kernel->describe(gemm->gemm, context) << '\n';
+      for (const GemmKernel* kernel : context.backend->gemm_kernels()) {
+        if (kernel == gemm->kernel) break;
+        s << "     refused " << kernel->name() << ": " << kernel->can_run(gemm->gemm, context) << '\n';
+      }
+    } else if (const auto* norm = std::get_if<NormStep>(&step)) {
+      s << to_string(norm->call) << '\n';
+    } else if (const auto* residual = std::get_if<ResidualStep>(&step)) {
+      s << to_string(residual->call) << '\n';
+    } else if (const auto* copy = std::get_if<CopyStep>(&step)) {
+      s << "copy m=" << copy->m << " h=" << copy->h << " (out is x)\n";
+    }
+  }
+  s << "  workspace " << plan.workspace_bytes << " bytes\n";
+  return s.str();
+}
+
+}  // namespace detail
+}  // namespace postlude
