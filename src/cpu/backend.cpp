@@ -33,7 +33,7 @@ class CpuBackend : public Backend {
   std::unique_ptr<BackendState> make_state(Device) const override { return std::make_unique<CpuState>(); }
 
   const std::vector<const GemmKernel*>& gemm_kernels() const override {
-    static const std::vector<const GemmKernel*> kernels = {&onednn_gemm(), &reference_gemm()};
+    static const std::vector<const GemmKernel*> kernels = {&dot_gemm(), &onednn_gemm(), &reference_gemm()};
     return kernels;
   }
 

@@ -6,6 +6,7 @@
 namespace postlude {
 namespace detail {
 
+const GemmKernel& dot_gemm();
 const GemmKernel& onednn_gemm();
 const GemmKernel& reference_gemm();
 

@@ -5,6 +5,7 @@
 
 #include "cpu/isa/activation.hpp"
 #include "cpu/isa/convert.hpp"
+#include "cpu/isa/dot.hpp"
 
 namespace postlude {
 namespace detail {
@@ -293,7 +294,7 @@ void convert(const void* src, DType from, void* dst, DType to, std::int64_t n, f
 
 // The build names the table after the instruction set: POSTLUDE_ISA_TABLE is tile_ops_avx2, for instance.
 extern const TileOps POSTLUDE_ISA_TABLE;
-const TileOps POSTLUDE_ISA_TABLE = {POSTLUDE_ISA_NAME, epilogue, norm_rows, residual_rows, convert};
+const TileOps POSTLUDE_ISA_TABLE = {POSTLUDE_ISA_NAME, epilogue, norm_rows, residual_rows, convert, dot};
 
 }  // namespace detail
 }  // namespace postlude

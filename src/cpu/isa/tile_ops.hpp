@@ -30,6 +30,15 @@ constexpr std::int64_t epilogue_scratch(std::int64_t columns) {
   return 6 * ((columns + tile_column_pad - 1) / tile_column_pad * tile_column_pad);
 }
 
+// Up to max_dot_rows fp32 rows.
+struct DotRows {
+  const float* data = nullptr;
+  std::int64_t ld = 0;
+  int rows = 0;
+};
+
+inline constexpr std::int64_t max_dot_rows = 4;
+
 struct TileOps {
   const char* isa;
   void (*epilogue)(const EpilogueTile& tile);
@@ -38,6 +47,8 @@ struct TileOps {
   void (*residual_rows)(const ResidualCall& call, std::int64_t begin, std::int64_t end);
   // dst[i] = src[i] * scale for i < n, rounded to dst's dtype (not i8).
   void (*convert)(const void* src, DType from, void* dst, DType to, std::int64_t n, float scale);
+  // out[r] = sum over k elements of w[i] * x[r][i], in an order that depends on k alone.
+  void (*dot)(const void* w, DType dtype, const DotRows& x, std::int64_t k, float* out);
 };
 
 // The table of this machine's best instruction set.

@@ -7,7 +7,7 @@ namespace postlude {
 namespace detail {
 namespace cuda {
 
-// Tensor cores through mma.sync, for bf16 and f16; in sm80.cpp.
+// Tensor cores through mma.sync, for bf16 and f16; in sm80.cu.
 const GemmKernel& sm80_gemm_kernel();
 // Runs anything; in plain.cu.
 const GemmKernel& plain_gemm_kernel();
