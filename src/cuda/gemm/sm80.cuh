@@ -266,7 +266,7 @@ __device__ inline void tile_of(std::int64_t block, const Sm80Args& a, std::int64
 }
 
 template <class T, int Rows, int Slots, bool InOut>
-__global__ void __launch_bounds__(threads) sm80_gemm(const __grid_constant__ Sm80Args a) {
+__global__ void __launch_bounds__(threads, 2) sm80_gemm(const __grid_constant__ Sm80Args a) {
   using S = Shape<Rows, Slots>;
   std::int64_t m0, n0;
   tile_of(blockIdx.x, a, m0, n0);

@@ -10,6 +10,7 @@ namespace {
 
 // A thread handles runs of 8 neighbours, the block's width apart; up to 2 of them it keeps in registers.
 constexpr int max_threads = 1024;
+constexpr int long_threads = 512;  // of long rows, which need more registers
 constexpr int runs_held = 2;
 constexpr std::int64_t max_held = std::int64_t{max_threads} * runs_held * run_width;
 
@@ -174,7 +175,7 @@ __global__ void __launch_bounds__(max_threads) norm_held(const __grid_constant__
 
 // Longer rows: each is read once a pass.
 template <class T>
-__global__ void __launch_bounds__(max_threads) norm_long(const __grid_constant__ NormArgs a) {
+__global__ void __launch_bounds__(long_threads) norm_long(const __grid_constant__ NormArgs a) {
   for (std::int64_t row = blockIdx.x; row < a.m; row += gridDim.x) {
     const auto for_runs = [&](auto&& f) {
       const std::int64_t runs = (a.h + run_width - 1) / run_width;
@@ -226,7 +227,7 @@ void norm(const NormCall& call, cudaStream_t stream) {
   const std::int64_t wanted = (call.h + runs_held * run_width - 1) / (runs_held * run_width);
   LaunchShape shape;
   shape.blocks = grid_of(call.m);
-  shape.threads = held ? static_cast<unsigned>((wanted + 31) / 32 * 32) : max_threads;
+  shape.threads = held ? static_cast<unsigned>((wanted + 31) / 32 * 32) : long_threads;
   shape.stream = stream;
   dispatch_type(call.x.dtype, [&](auto type) {
     using T = decltype(type);
