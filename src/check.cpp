@@ -9,7 +9,7 @@ namespace postlude {
 inline namespace v1 {
 
 std::string refusal(const Epilogue& e) {
-  if (e.clamp && !e.gated) return "clamp: only a gated epilogue clamps";
+  if (e.clamp && !e.gated) return "clamp: expected none unless gated, got " + std::to_string(*e.clamp);
   if (e.clamp && !(*e.clamp > 0.0f)) {
     return "clamp: expected a value > 0, got " + std::to_string(*e.clamp);
   }

@@ -1,8 +1,12 @@
 // Packing and unpacking of weights: see pack.hpp.
 #include "cpu/pack.hpp"
 
+#include <cstring>
+#include <vector>
+
 #include "cpu/matmul_cache.hpp"
 #include "cpu/packed_weight.hpp"
+#include "cpu/threads.hpp"
 
 namespace postlude {
 namespace detail {
@@ -20,25 +24,67 @@ void for_each_panel(const PackedWeight& weight, const Visit& visit) {
   }
 }
 
-// Rows [row, row + columns) of a plain matrix (N, K) as oneDNN's (k, n).
-memory::desc plain_desc(const TensorView& view, std::int64_t columns) {
-  const std::int64_t stride_k = view.size(1) <= 1 ? 1 : view.stride(1);
-  const std::int64_t stride_n = view.size(0) <= 1 ? view.size(1) : view.stride(0);
-  return memory::desc({view.size(1), columns}, to_dnnl(view.dtype()), memory::dims{stride_k, stride_n});
+// Where oneDNN's blocked layout keeps element (k, n) of a panel, in elements: the two dimensions contribute separately, so
+// that two tables are enough. Moving bits by them is exact, where oneDNN's own reorder goes through fp32 arithmetic (which
+// quiets NaNs and may flush subnormals).
+struct PanelLayout {
+  std::vector<std::int64_t> k_offset;
+  std::vector<std::int64_t> n_offset;
+
+  explicit PanelLayout(const memory::desc& desc) {
+    const memory::dims sizes = desc.get_dims();
+    const memory::dims strides = desc.get_strides();
+    const memory::dims blocks = desc.get_inner_blks();
+    const memory::dims block_dims = desc.get_inner_idxs();
+    const auto offsets = [&](int dim) {
+      std::vector<std::int64_t> table(static_cast<std::size_t>(sizes[static_cast<std::size_t>(dim)]));
+      for (std::size_t i = 0; i < table.size(); ++i) {
+        std::int64_t position = static_cast<std::int64_t>(i);
+        std::int64_t block_stride = 1;
+        for (std::size_t b = blocks.size(); b-- > 0;) {
+          if (block_dims[b] == dim) {
+            table[i] += position % blocks[b] * block_stride;
+            position /= blocks[b];
+          }
+          block_stride *= blocks[b];
+        }
+        table[i] += position * strides[static_cast<std::size_t>(dim)];
+      }
+      return table;
+    };
+    k_offset = offsets(0);
+    n_offset = offsets(1);
+  }
+};
+
+// Calls move(plain element, panel element) for every element of a panel, rows [row, ...) of the plain matrix.
+template <class Element, class Move>
+void for_each_element(const TensorView& plain, std::int64_t row, const PanelLayout& layout, const void* panel,
+                      const Move& move) {
+  const std::int64_t stride_n = plain.size(0) <= 1 ? 0 : plain.stride(0);
+  const std::int64_t stride_k = plain.size(1) <= 1 ? 0 : plain.stride(1);
+  const auto columns = static_cast<std::int64_t>(layout.n_offset.size());
+  auto* first = static_cast<Element*>(plain.data()) + row * stride_n;
+  auto* target = static_cast<Element*>(const_cast<void*>(panel));
+  const double microseconds = static_cast<double>(columns) * static_cast<double>(layout.k_offset.size()) / 500.0;
+  for_each_item(columns, microseconds, [&](std::int64_t n) {
+    Element* source = first + n * stride_n;
+    Element* base = target + layout.n_offset[static_cast<std::size_t>(n)];
+    for (std::size_t k = 0; k < layout.k_offset.size(); ++k) {
+      move(source[static_cast<std::int64_t>(k) * stride_k], base[layout.k_offset[k]]);
+    }
+  });
 }
 
-char* plain_row(const TensorView& view, std::int64_t row) {
-  const std::int64_t stride = view.size(0) <= 1 ? 0 : view.stride(0);
-  return static_cast<char*>(view.data()) + row * stride * static_cast<std::int64_t>(size_of(view.dtype()));
-}
-
-void reorder(const dnnl::engine& engine, const memory::desc& from_desc, const void* from,
-             const memory::desc& to_desc, const void* to) {
-  memory source(from_desc, engine, const_cast<void*>(from));
-  memory target(to_desc, engine, const_cast<void*>(to));
-  dnnl::stream stream(engine);
-  dnnl::reorder(source, target).execute(stream, source, target);
-  stream.wait();
+// The same for the unsigned type of the dtype's size.
+template <class Move>
+void for_each_bits(const TensorView& plain, std::int64_t row, const PanelLayout& layout, const void* panel,
+                   const Move& move) {
+  if (size_of(plain.dtype()) == 4) {
+    for_each_element<std::uint32_t>(plain, row, layout, panel, move);
+  } else {
+    for_each_element<std::uint16_t>(plain, row, layout, panel, move);
+  }
 }
 
 std::shared_ptr<const WeightState> plain_copy(const TensorView& weight, ContextState& context) {
@@ -85,9 +131,12 @@ std::shared_ptr<const WeightState> pack_panels(const TensorView& weight, const P
   state->storage = {context.backend->allocate(state->bytes, context.device)};
   state->operand.packed = state.get();
   state->operand.dtype = weight.dtype();
+  std::memset(state->storage[0].get(), 0, state->bytes);
+  const PanelLayout full_layout(full);
+  const PanelLayout tail_layout(tail_columns > 0 ? tail : full);
   for_each_panel(*state, [&](std::int64_t row, std::int64_t columns) {
-    reorder(engine, plain_desc(weight, columns), plain_row(weight, row), columns == state->columns ? full : tail,
-            state->panel(row));
+    const PanelLayout& layout = columns == state->columns ? full_layout : tail_layout;
+    for_each_bits(weight, row, layout, state->panel(row), [](auto& plain, auto& packed) { packed = plain; });
   });
   return state;
 }
@@ -96,8 +145,8 @@ void unpack_panels(const WeightState& weight, const TensorView& out, ContextStat
   const auto& packed = static_cast<const PackedWeight&>(weight);
   const dnnl::engine& engine = cpu_state(context).engine();
   for_each_panel(packed, [&](std::int64_t row, std::int64_t columns) {
-    reorder(engine, packed_panel_desc(engine, weight.operand.dtype, columns, weight.k), packed.panel(row),
-            plain_desc(out, columns), plain_row(out, row));
+    const PanelLayout layout(packed_panel_desc(engine, weight.operand.dtype, columns, weight.k));
+    for_each_bits(out, row, layout, packed.panel(row), [](auto& plain, auto& bits) { plain = bits; });
   });
 }
 

@@ -130,9 +130,9 @@ __device__ inline void promote(Sums& partial, Sums& total) {
 // The order of the sum over k depends on nothing but k: a row has the same bits whatever M is.
 template <class T, class W>
 __global__ void __launch_bounds__(threads) plain_gemm(const __grid_constant__ PlainArgs a) {
-  __shared__ alignas(16) float x_tile[tile_k][pitch];
-  __shared__ alignas(16) float weight_tile[tile_k][pitch];
-  __shared__ alignas(16) float sums_tile[tile][pitch];
+  alignas(16) __shared__ float x_tile[tile_k][pitch];
+  alignas(16) __shared__ float weight_tile[tile_k][pitch];
+  alignas(16) __shared__ float sums_tile[tile][pitch];
   const int thread = static_cast<int>(threadIdx.x);
   const int columns = tile_columns(a.epilogue.gated, tile);
   for (std::int64_t t = blockIdx.x; t < a.tiles; t += gridDim.x) {
