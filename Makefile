@@ -1,0 +1,124 @@
+# One command for each job; `make help` lists them. All set-up happens in .venv and build/.
+
+PYTHON ?= python3
+TORCH ?= torch==2.13.0
+PIP_ARGS ?=
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+# OFF without a GPU; AUTO with one: CUDA is then built wherever nvcc is found.
+POSTLUDE_CUDA ?= $(if $(wildcard /dev/nvidia0)$(shell command -v nvidia-smi),AUTO,OFF)
+CUTLASS := nvidia-cutlass==4.2.0.0
+
+VENV := .venv
+BUILD := build/release
+PY := $(VENV)/bin/python
+CMAKE := $(PY) -m cmake
+CTEST := $(VENV)/bin/ctest
+PIP := $(PY) -m pip install --disable-pip-version-check $(PIP_ARGS)
+# A stamp is made once its job is done; its name and its prerequisites hold all that the job depends on.
+STAMPS := $(VENV)/stamps
+TORCH_STAMP := $(STAMPS)/$(subst /,_,$(subst $() ,_,$(TORCH)))
+CMAKE_COMMON := -DCMAKE_PREFIX_PATH="$(CURDIR)/$(VENV)" \
+    -DCMAKE_MAKE_PROGRAM="$(CURDIR)/$(VENV)/bin/ninja"
+export HF_HUB_OFFLINE := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help demo test lint format bench build asan cuda clean distclean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  PYTHON=python3.12          the interpreter to start from (3.10 or newer)"
+	@echo "  TORCH=torch==X.Y.Z         the torch to install (now $(TORCH))"
+	@echo "  PIP_ARGS='...'             more arguments for every pip install: an extra index that holds"
+	@echo "                             CPU-only builds of torch, say, which are a tenth of the size"
+	@echo "  POSTLUDE_CUDA=OFF|AUTO|ON  whether to build the CUDA backend (now $(POSTLUDE_CUDA))"
+	@echo "  JOBS=N                     compile N files at a time (now $(JOBS))"
+
+demo: build $(STAMPS)/demo ## embed and search real sentences, original and optimised model side by side
+	$(PY) examples/demo/demo.py
+
+test: build $(STAMPS)/test ## every test: GoogleTest, then pytest
+	$(CMAKE) --build $(BUILD) --parallel $(JOBS)
+	$(CTEST) --test-dir $(BUILD) --output-on-failure --no-tests=error --parallel $(JOBS)
+	$(PY) -m pytest
+
+lint: $(STAMPS)/lint $(STAMPS)/test ## ruff, mypy, clang-format and the house rules
+	$(PY) -m ruff check
+	$(PY) -m ruff format --check
+	$(PY) -m mypy
+	$(VENV)/bin/clang-format --dry-run -Werror $$(git ls-files --cached --others --exclude-standard \
+	    '*.hpp' '*.cpp' '*.h' '*.cu' '*.cuh')
+	$(PY) tools/check_files.py
+
+format: $(STAMPS)/lint ## lay out every file as `make lint` wants it
+	$(PY) -m ruff check --fix-only
+	$(PY) -m ruff format
+	$(VENV)/bin/clang-format -i $$(git ls-files --cached --others --exclude-standard \
+	    '*.hpp' '*.cpp' '*.h' '*.cu' '*.cuh')
+
+bench: build $(STAMPS)/demo ## the benchmarks; results go to benchmarks/results
+	$(CMAKE) --build $(BUILD) --parallel $(JOBS) --target kernel_time
+	$(PY) benchmarks/import_time.py
+	$(PY) benchmarks/overhead.py
+	$(PY) benchmarks/encoder.py
+	$(PY) benchmarks/blocks.py
+
+build: $(STAMPS)/path $(STAMPS)/googletest $(if $(filter OFF,$(POSTLUDE_CUDA)),,$(STAMPS)/cutlass) ## the core and the Python extension
+	$(CMAKE) --preset release --log-level=NOTICE $(CMAKE_COMMON) -DPOSTLUDE_CUDA=$(POSTLUDE_CUDA) \
+	    -DPython_EXECUTABLE="$(CURDIR)/$(PY)"
+	$(CMAKE) --build $(BUILD) --parallel $(JOBS) --target _C
+
+asan: $(STAMPS)/googletest ## GoogleTest under AddressSanitizer and UndefinedBehaviorSanitizer
+	$(CMAKE) --preset asan $(CMAKE_COMMON)
+	$(CMAKE) --build --preset asan --parallel $(JOBS)
+	$(CTEST) --preset asan --parallel $(JOBS)
+
+cuda: $(STAMPS)/googletest $(STAMPS)/cutlass ## cross-build the CUDA backend (needs nvcc, no GPU)
+	$(CMAKE) --preset cuda $(CMAKE_COMMON)
+	$(CMAKE) --build --preset cuda --parallel $(JOBS)
+
+clean: ## remove what was built
+	rm -rf build dist python/postlude/_C*.so .pytest_cache .hypothesis .mypy_cache .ruff_cache
+	find python tests benchmarks tools examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean ## the same, and .venv with all that was installed
+	rm -rf $(VENV)
+
+$(STAMPS)/venv: tools/check_machine.sh
+	@tools/check_machine.sh $(PYTHON)
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade "pip>=25.1"
+	@mkdir -p $(STAMPS) && touch $@
+
+$(STAMPS)/build: $(STAMPS)/venv pyproject.toml
+	$(PIP) --group build
+	@touch $@
+
+# Importable from where it stands: an edited Python file needs no install.
+$(STAMPS)/path: $(STAMPS)/build
+	$(PY) -c 'import sysconfig; print("$(CURDIR)/python", file=open(sysconfig.get_path("purelib") + "/postlude.pth", "w"))'
+	@touch $@
+
+$(STAMPS)/googletest: $(STAMPS)/build tools/get_googletest.py
+	$(PY) tools/get_googletest.py $(VENV) $(PIP_ARGS)
+	@touch $@
+
+# Only CUTLASS's headers are wanted: its Python dependencies stay out.
+$(STAMPS)/cutlass: $(STAMPS)/venv Makefile
+	$(PIP) --no-deps $(CUTLASS)
+	@touch $@
+
+$(TORCH_STAMP): $(STAMPS)/venv
+	$(PIP) "$(TORCH)"
+	@touch "$@"
+
+$(STAMPS)/demo $(STAMPS)/test: $(STAMPS)/%: $(STAMPS)/build $(TORCH_STAMP) pyproject.toml
+	$(PIP) --group $*
+	@touch $@
+
+$(STAMPS)/lint: $(STAMPS)/venv pyproject.toml
+	$(PIP) --group lint
+	@touch $@
