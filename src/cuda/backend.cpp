@@ -160,12 +160,11 @@ class CudaBackend final : public Backend {
   }
 
   std::string config() const override {
-    return "cuda toolkit: " + std::to_string(CUDART_VERSION / 1000) + "." +
+    return "cuda: toolkit " + std::to_string(CUDART_VERSION / 1000) + "." +
            std::to_string(CUDART_VERSION % 1000 / 10) +
-           "\ncuda architectures: " POSTLUDE_CUDA_ARCHITECTURES
-           "\ncutlass: " +
+           ", architectures " POSTLUDE_CUDA_ARCHITECTURES ", CUTLASS " +
            std::to_string(CUTLASS_MAJOR) + "." + std::to_string(CUTLASS_MINOR) + "." +
-           std::to_string(CUTLASS_PATCH);
+           std::to_string(CUTLASS_PATCH) + "\n";
   }
 
  private:
