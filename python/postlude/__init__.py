@@ -1,0 +1,52 @@
+"""Postlude: fused-epilogue GEMMs for transformer inference.
+
+``postlude.ops`` computes on the tensors of any framework; ``postlude.nn`` holds fused torch modules, and
+``postlude.optimize(model)`` puts them into a model. Importing postlude imports no framework.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from . import ops
+from ._interop import _C
+from .norms import LayerNorm, RMSNorm
+from .ops import explain
+
+if TYPE_CHECKING:
+    from . import nn, reference
+    from .optimize import optimize
+
+Unsupported = _C.Unsupported
+Weight = _C.Weight
+clear_workspaces = _C.clear_workspaces
+show_config = _C.show_config
+__version__: str = _C.__version__
+
+__all__ = [
+    "LayerNorm",
+    "RMSNorm",
+    "Unsupported",
+    "Weight",
+    "clear_workspaces",
+    "explain",
+    "nn",
+    "ops",
+    "optimize",
+    "reference",
+    "show_config",
+    "__version__",
+]
+
+_LAZY = ("compat", "nn", "optimize", "reference")  # these import torch
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return importlib.import_module(f".{name}", __name__)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

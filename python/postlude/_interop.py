@@ -1,0 +1,133 @@
+"""The one module that knows tensor frameworks: how each lends its tensors through DLPack, and makes new ones.
+
+The compiled core asks ``adapter_for`` once about every type of tensor that it meets, and keeps the answer.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from . import _native
+
+_C = _native.load()
+
+_DLPACK = (1, 3)
+_DLPACK_CUDA = 2
+
+
+class Adapter(NamedTuple):
+    """What the core needs to know of a framework. A callable is None where the framework has no such thing.
+
+    Without ``table`` and ``export``, a tensor is a DLPack capsule itself. Without ``new_like``, results are made as DLPack
+    buffers in CPU memory and handed to ``wrap`` when they are filled.
+    """
+
+    framework: str  # its name, for messages and to keep frameworks apart; "" goes with any
+    table: Any = None  # capsule of DLPack's C exchange functions: the fast way in
+    export: Callable[[Any, bool, int | None], Any] | None = None  # (tensor, writable, stream) -> capsule
+    new_like: Callable[[Any, tuple[int, ...]], Any] | None = None  # same dtype and device
+    empty: Callable[[tuple[int, ...], str, str], Any] | None = None  # (shape, dtype, device)
+    wrap: Callable[[Any], Any] | None = None  # (object with __dlpack__) -> tensor, no copy
+    keep: Callable[[Any], Any] | None = None  # (tensor) -> what keeps its memory alive
+    stream: Callable[[int], int] | None = None  # (device index) -> handle of the current stream
+    grad_enabled: Callable[[], bool] | None = None  # whether `requires_grad` matters now
+    writable: bool = True  # whether a tensor may be given as an output
+
+
+def adapter_for(kind: type) -> Adapter | None:
+    """The adapter for tensors of this type, or None where it is no type of tensor."""
+    torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
+    if torch is not None and issubclass(kind, torch.Tensor):
+        return _torch()
+    if numpy is not None and issubclass(kind, numpy.ndarray):
+        return _numpy()
+    if kind.__name__ == "PyCapsule":
+        return _CAPSULE
+    if hasattr(kind, "__dlpack__"):
+        return _other(kind)
+    return None
+
+
+_CAPSULE = Adapter("")
+
+
+@functools.cache
+def _torch() -> Adapter:
+    import torch
+
+    def empty(shape: tuple[int, ...], dtype: str, device: str) -> Any:
+        return torch.empty(shape, dtype=getattr(torch, dtype), device=device)
+
+    def export(tensor: Any, writable: bool, stream: int | None) -> Any:
+        return torch.utils.dlpack.to_dlpack(tensor)
+
+    return Adapter(
+        "torch",
+        table=getattr(torch.Tensor, "__dlpack_c_exchange_api__", None),
+        export=export,
+        new_like=torch.Tensor.new_empty,
+        empty=empty,
+        wrap=torch.from_dlpack,
+        keep=torch.Tensor.detach,  # shares the storage, also after `tensor.data = ...`
+        stream=lambda index: torch.cuda.current_stream(index).cuda_stream,
+        grad_enabled=torch.is_grad_enabled,
+    )
+
+
+@functools.cache
+def _numpy() -> Adapter:
+    import numpy
+
+    def export(array: Any, writable: bool, stream: int | None) -> Any:
+        if array.flags.writeable or writable:
+            return array.__dlpack__()
+        # Lent for reading through a writable alias: before NumPy 2.1 no read-only array has a __dlpack__.
+        interface = dict(array.__array_interface__)
+        interface["data"] = (interface["data"][0], False)
+        alias = type("Alias", (), {"__array_interface__": interface})()
+        return numpy.asarray(alias).__dlpack__()
+
+    return Adapter(
+        "numpy",
+        export=export,
+        new_like=lambda array, shape: numpy.empty(shape, array.dtype),
+        empty=lambda shape, dtype, device: numpy.empty(shape, dtype),
+        wrap=numpy.from_dlpack,
+    )
+
+
+@functools.cache
+def _other(kind: type) -> Adapter:
+    """Any other framework, through the ``__dlpack__`` of its tensors and the ``from_dlpack`` of its package."""
+    package = kind.__module__.partition(".")[0]
+    framework = "jax" if package == "jaxlib" else package
+    immutable = framework == "jax"
+
+    def export(tensor: Any, writable: bool, stream: int | None) -> Any:
+        options: dict[str, Any] = {"max_version": _DLPACK}
+        if stream and tensor.__dlpack_device__()[0] == _DLPACK_CUDA:
+            options["stream"] = stream  # so that its own work on the tensor comes first
+        try:
+            return tensor.__dlpack__(**options)
+        except TypeError:
+            del options["max_version"]
+            return tensor.__dlpack__(**options)
+
+    def new_like(tensor: Any, shape: tuple[int, ...]) -> Any:
+        namespace = tensor.__array_namespace__()
+        return namespace.empty(shape, dtype=tensor.dtype, device=tensor.device)
+
+    module = sys.modules.get("jax.numpy" if framework == "jax" else package)
+    return Adapter(
+        framework,
+        export=export,
+        new_like=None if immutable or not hasattr(kind, "__array_namespace__") else new_like,
+        wrap=getattr(module, "from_dlpack", None),
+        writable=not immutable,
+    )
+
+
+_C.set_adapter_factory(adapter_for)

@@ -1,0 +1,135 @@
+"""Modules that bind an op to their parameters once, and again only when a parameter has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+
+class Slot(NamedTuple):
+    """A place where a parameter or a submodule stood when the op was bound."""
+
+    table: dict[str, Any]
+    name: str
+    value: Any
+
+
+class Content(NamedTuple):
+    """A parameter as it was when the op was bound; version is None where torch keeps none.
+
+    ``alias`` keeps its memory, so that the same address cannot come back with other values.
+    """
+
+    tensor: Tensor
+    version: int | None
+    pointer: int
+    alias: Tensor
+
+
+class Binding(NamedTuple):
+    """A bound op (or several), the extra bytes it holds, and all that it was made from."""
+
+    op: Any
+    packed_bytes: int
+    slots: tuple[Slot, ...]
+    contents: tuple[Content, ...]
+
+
+class Bound(torch.nn.Module):
+    """Base of the fused modules: ``forward`` takes its op from ``_ready``, and ``_make`` makes it.
+
+    The op is made again when a parameter or a submodule has changed. A parameter has changed when
+    another one stands in its place, or when its data pointer or its version differs. A write
+    through ``parameter.data``, or to a tensor made under ``torch.inference_mode()``, leaves no
+    trace: call ``refresh()`` after it.
+    """
+
+    _binding: Binding | None = None
+    _batch_invariant: bool = False
+
+    def _make(self) -> tuple[Any, int]:
+        """The op made from the present parameters, and the extra bytes that it holds."""
+        raise NotImplementedError
+
+    @property
+    def batch_invariant(self) -> bool:
+        """Whether row i of the result has the same bits whatever the number of rows is."""
+        return self._batch_invariant
+
+    @batch_invariant.setter
+    def batch_invariant(self, value: bool) -> None:
+        self._batch_invariant = bool(value)
+        self.refresh()
+
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes held besides the parameters by the bound copy: 0 before the first call."""
+        return 0 if self._binding is None else self._binding.packed_bytes
+
+    def refresh(self) -> None:
+        """Forgets the bound copy; the next call makes it again from the parameters."""
+        self._binding = None
+
+    def _ready(self, x: Tensor) -> Any:
+        """The op for the present parameters; RuntimeError where autograd would need a gradient."""
+        binding = self._binding
+        if binding is None or _changed(binding):
+            binding = self._bind()
+        if torch.is_grad_enabled():
+            _refuse_grad(type(self).__name__, x, binding)
+        return binding.op
+
+    def _bind(self) -> Binding:
+        if torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
+            raise RuntimeError(
+                f"[{type(self).__name__}] a parameter changed, or the module was never called, "
+                "before this CUDA graph capture: call it once outside the capture first"
+            )
+        slots = tuple(
+            Slot(table, name, value)
+            for module in self.modules()
+            for table in (module._parameters, module._modules)
+            for name, value in table.items()
+        )
+        contents = tuple(_content(value) for _, _, value in slots if isinstance(value, Tensor))
+        with torch.no_grad():
+            binding = Binding(*self._make(), slots, contents)
+        self._binding = binding
+        return binding
+
+    def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
+        self.refresh()
+        return super()._apply(fn, recurse)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_binding"}
+
+
+def _content(tensor: Tensor) -> Content:
+    version = None if tensor.is_inference() else tensor._version
+    return Content(tensor, version, tensor.data_ptr(), tensor.detach())
+
+
+def _changed(binding: Binding) -> bool:
+    for table, name, value in binding.slots:
+        if table.get(name) is not value:
+            return True
+    for tensor, version, pointer, _ in binding.contents:
+        if tensor.data_ptr() != pointer or (version is not None and tensor._version != version):
+            return True
+    return False
+
+
+def _refuse_grad(module: str, x: Tensor, binding: Binding) -> None:
+    culprit = "the input" if x.requires_grad else ""
+    for content in binding.contents:
+        if content.tensor.requires_grad:
+            culprit = culprit or "a parameter"
+    if culprit:
+        raise RuntimeError(
+            f"[{module}] {culprit} requires grad, and this layer is for inference only: "
+            "call the model under torch.inference_mode() or torch.no_grad()"
+        )

@@ -1,0 +1,98 @@
+"""nn.Linear: a linear layer with bias, activation, gate and residual inside the product."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import ops
+from . import _parts
+from ._bound import Bound
+
+
+class Linear(Bound):
+    """y = act(x W^T + bias) (+ residual); gated: y = act(x Wg^T + bg) * (x Wu^T + bu) (+ residual).
+
+    State: ``weight`` (out_features, in_features) and ``bias`` (out_features,); gated: ``gate.*``
+    and ``up.*``, each of these shapes. ``activation`` is a name of ``postlude.ops`` or None.
+    Parameters need no gradient.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        activation: str | None = None,
+        gated: bool = False,
+        bias: bool = True,
+        batch_invariant: bool = False,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        new = [
+            torch.nn.Linear(in_features, out_features, bias, device, dtype)
+            for _ in range(2 if gated else 1)
+        ]
+        self._set(new, activation, batch_invariant)
+
+    @classmethod
+    def from_torch(
+        cls,
+        linear: torch.nn.Module,
+        *,
+        gate: torch.nn.Module | None = None,
+        activation: str | None = None,
+        batch_invariant: bool = False,
+    ) -> Linear:
+        """On the storage of a torch.nn.Linear or a Conv1D; with ``gate``, ``linear`` is up."""
+        self = cls.__new__(cls)
+        Bound.__init__(self)
+        sources = [linear] if gate is None else [gate, linear]
+        self._set(
+            [_parts.shared_linear(*_parts.logical(m)) for m in sources], activation, batch_invariant
+        )
+        return self
+
+    def _set(
+        self, linears: list[torch.nn.Linear], activation: str | None, batch_invariant: bool
+    ) -> None:
+        self.out_features, self.in_features = linears[0].weight.shape
+        self.activation = activation
+        self.gated = len(linears) == 2
+        self._batch_invariant = batch_invariant
+        if self.gated:
+            self.gate, self.up = (linear.requires_grad_(False) for linear in linears)
+        else:
+            weight, bias = linears[0].weight, linears[0].bias
+            self.weight = _parts.frozen(weight)
+            self.register_parameter("bias", None if bias is None else _parts.frozen(bias))
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """x (*, in_features), residual (*, out_features) -> (*, out_features).
+
+        RuntimeError where autograd would expect a gradient; ValueError where shapes or dtypes
+        disagree.
+        """
+        y: Tensor = self._ready(x)(x, residual)
+        return y
+
+    def _make(self) -> tuple[Any, int]:
+        if self.gated:
+            weight, bias = _parts.merge([self.gate, self.up])
+        else:
+            weight, bias = self.weight.detach(), None if self.bias is None else self.bias.detach()
+        options = {
+            "activation": self.activation,
+            "gated": self.gated,
+            "batch_invariant": self.batch_invariant,
+        }
+        op = ops.Linear(weight, bias, **options)
+        return op, op.packed_bytes
+
+    def extra_repr(self) -> str:
+        sizes = f"{self.in_features}, {self.out_features}"
+        return f"{sizes}, activation={self.activation!r}, gated={self.gated}"

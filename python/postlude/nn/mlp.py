@@ -1,0 +1,150 @@
+"""nn.MLP: the feed-forward block of a transformer, with its norm and its residual."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .. import ops
+from . import _parts
+from ._bound import Bound
+
+
+class MLP(Bound):
+    """With r = x (+ residual) (+ input_bias) and F(n) = act(n W1^T + b1) W2^T + b2, or gated
+    F(n) = (act(n Wg^T + bg) * (n Wu^T + bu)) Wd^T + bd:
+
+    - no norm: y = r + F(r)
+    - norm_position="pre": y = r + F(norm(r))
+    - norm_position="post": y = norm(r + F(r))
+
+    and the same without ``r +`` where add_residual is False. State: ``fc1.*`` and ``fc2.*``, or
+    ``gate.*``, ``up.*`` and ``down.*`` when gated, and ``norm.*``. ``norm`` is None, "layer" or
+    "rms", and then ``eps`` is required. Parameters need no gradient.
+    """
+
+    def __init__(
+        self,
+        hidden_size: int,
+        intermediate_size: int,
+        *,
+        activation: str | None,
+        gated: bool = False,
+        bias: bool = True,
+        norm: str | None = None,
+        eps: float | None = None,
+        weight_offset: float = 0.0,
+        norm_position: str = "pre",
+        add_residual: bool = True,
+        batch_invariant: bool = False,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        super().__init__()
+        inputs = [
+            torch.nn.Linear(hidden_size, intermediate_size, bias, device, dtype)
+            for _ in range(2 if gated else 1)
+        ]
+        down = torch.nn.Linear(intermediate_size, hidden_size, bias, device, dtype)
+        self._set(inputs, down, _parts.new_norm(norm, hidden_size, eps, dtype=dtype, device=device))
+        self._options(activation, weight_offset, norm_position, add_residual, batch_invariant)
+
+    @classmethod
+    def from_torch(
+        cls,
+        up: torch.nn.Module,
+        down: torch.nn.Module,
+        *,
+        gate: torch.nn.Module | None = None,
+        activation: str | None,
+        norm: torch.nn.Module | None = None,
+        weight_offset: float = 0.0,
+        norm_position: str = "pre",
+        add_residual: bool = True,
+        batch_invariant: bool = False,
+    ) -> MLP:
+        """On the storage of a model's own: fc1 and fc2 as ``up`` and ``down``, or all three."""
+        self = cls.__new__(cls)
+        Bound.__init__(self)
+        sources = [up] if gate is None else [gate, up]
+        inputs = [_parts.shared_linear(*_parts.logical(module)) for module in sources]
+        self._set(inputs, _parts.shared_linear(*_parts.logical(down)), _parts.shared_norm(norm))
+        self._options(activation, weight_offset, norm_position, add_residual, batch_invariant)
+        return self
+
+    def _set(
+        self, inputs: list[torch.nn.Linear], down: torch.nn.Linear, norm: torch.nn.Module | None
+    ) -> None:
+        self.intermediate_size, self.hidden_size = inputs[0].weight.shape
+        self.gated = len(inputs) == 2
+        self.norm = norm
+        names = ("gate", "up", "down") if self.gated else ("fc1", "fc2")
+        for name, module in zip(names, (*inputs, down), strict=True):
+            self.add_module(name, module.requires_grad_(False))
+
+    def _options(
+        self,
+        activation: str | None,
+        weight_offset: float,
+        norm_position: str,
+        add_residual: bool,
+        batch_invariant: bool,
+    ) -> None:
+        if norm_position not in ("pre", "post"):
+            raise ValueError(
+                f"[MLP] norm_position: expected 'pre' or 'post', got {norm_position!r}"
+            )
+        self.activation = activation
+        self.weight_offset = weight_offset
+        self.norm_position = norm_position
+        self.add_residual = add_residual
+        self._batch_invariant = batch_invariant
+
+    def forward(
+        self, x: Tensor, residual: Tensor | None = None, input_bias: Tensor | None = None
+    ) -> Tensor:
+        """x and residual (*, hidden_size), input_bias (hidden_size,) -> (*, hidden_size).
+
+        RuntimeError where autograd would expect a gradient; ValueError where shapes or dtypes
+        disagree.
+        """
+        y: Tensor = self._ready(x)(x, residual, input_bias)
+        return y
+
+    def _make(self) -> tuple[Any, int]:
+        first, last = ([self.gate, self.up], self.down) if self.gated else ([self.fc1], self.fc2)
+        weight_in, bias_in = _parts.merge(first)
+        weight_out, bias_out = _parts.merge([last])
+        norm = _parts.norm_value(self.norm, self.weight_offset)
+        post = self.norm_position == "post" and norm is not None
+        op = ops.Mlp(
+            weight_in,
+            weight_out,
+            bias_in,
+            bias_out,
+            activation=self.activation,
+            gated=self.gated,
+            norm=None if post else norm,
+            add_residual=self.add_residual,
+            batch_invariant=self.batch_invariant,
+        )
+        return (_ThenNorm(op, norm, self.batch_invariant) if post else op), op.packed_bytes
+
+    def extra_repr(self) -> str:
+        text = f"{self.hidden_size}, {self.intermediate_size}, activation={self.activation!r}"
+        norm = "" if self.norm is None else f", norm_position={self.norm_position!r}"
+        return f"{text}, gated={self.gated}{norm}, add_residual={self.add_residual}"
+
+
+class _ThenNorm:
+    """norm(op(...)), written over the op's result."""
+
+    def __init__(self, op: Any, norm: Any, batch_invariant: bool) -> None:
+        self.op, self.norm, self.batch_invariant = op, norm, batch_invariant
+
+    def __call__(self, *inputs: Tensor | None) -> Tensor:
+        y = self.op(*inputs)
+        normed: Tensor = ops.norm(y, self.norm, out=y, batch_invariant=self.batch_invariant)
+        return normed

@@ -1,0 +1,98 @@
+"""optimize(model): fuses the layers of a Hugging Face model, on its own parameters, in one call."""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import Any
+
+import torch
+
+from . import bert, gpt2, llama
+from ._fused import FusedLayer, fuse, obstacle
+from .report import Fused, Report, Skipped
+
+__all__ = ["Fused", "Report", "Skipped", "optimize"]
+
+_FAMILIES = (bert, gpt2, llama)
+
+
+def optimize(
+    model: torch.nn.Module, *, quantize: str | None = None, strict: bool = False
+) -> Report:
+    """Fuses every layer of a known kind inside ``model``, in place, and reports what was done; see
+    ``Report``.
+
+    Known are the layers of BERT and its kin (``bert.LAYERS``), GPT-2 and Llama in Hugging Face
+    transformers 5, wherever they stand in the module tree. In each, the query, key and value
+    projections become one product (with the norm before them), the attention output projection adds
+    the residual, and the feed-forward block is one call. The parameters, the keys of the
+    state_dict, the caches and the attention implementation stay as they are; only this instance
+    changes. The layers then run for inference only.
+
+    quantize="int8" computes these products with int8 copies of the weights, one scale to an output
+    row.
+
+    A layer of another kind, or one that cannot be fused without changing what it computes, is left
+    alone and listed in ``Report.skipped``; strict=True then raises ``postlude.Unsupported`` and
+    leaves the model as it was. A second call does nothing more, and its Report can revert too (that
+    of a deepcopy, say). TypeError: ``model`` is no module. ValueError: another ``quantize``.
+    """
+    if not isinstance(model, torch.nn.Module):
+        raise TypeError(f"[optimize] model: expected a torch.nn.Module, got {type(model).__name__}")
+    if quantize not in (None, "int8"):
+        raise ValueError(f"[optimize] quantize: expected None or 'int8', got {quantize!r}")
+    report = Report(type(model).__name__, quantize)
+    before = {layer for layer in model.modules() if isinstance(layer, FusedLayer)}
+    for path, layer in list(model.named_modules()):
+        family = _family(layer)
+        if layer in before or family is not None:
+            reason = _fuse_layer(layer, family, quantize)
+            if reason is None:
+                report.fused.append(Fused(path, layer.FUSES))
+                report.layers.append(layer)
+            else:
+                report.skipped.append(Skipped(path, reason))
+    if not report.fused and not report.skipped:
+        known = ", ".join(name for family in _FAMILIES for name in family.LAYERS)
+        report.skipped.append(Skipped("", f"no layer of a known kind: {known} of transformers"))
+    if strict and report.skipped:
+        message = f"[optimize] not everything could be fused\n{report}"
+        report.layers = [layer for layer in report.layers if layer not in before]
+        report.revert()
+        from .. import Unsupported
+
+        raise Unsupported(message)
+    return report
+
+
+def _family(layer: torch.nn.Module) -> Any:
+    if not type(layer).__module__.startswith("transformers.models."):
+        return None
+    return next((family for family in _FAMILIES if type(layer).__name__ in family.LAYERS), None)
+
+
+def _fuse_layer(layer: torch.nn.Module, family: Any, quantize: str | None) -> str | None:
+    """Fuses the layer, or leaves it alone and says why."""
+    if isinstance(layer, FusedLayer):
+        same = layer.quantize == quantize
+        return None if same else f"already fused with quantize={layer.quantize!r}"
+    reason: str | None = obstacle(layer, family.Layer) or family.obstacle(layer)
+    if reason is None:
+        try:
+            fuse(layer, family.Layer, quantize)
+        except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+            reason = str(error)
+    return reason
+
+
+class _CallableModule(types.ModuleType):
+    """This module, callable: the name ``postlude.optimize`` means both it and the function."""
+
+    def __call__(
+        self, model: torch.nn.Module, *, quantize: str | None = None, strict: bool = False
+    ) -> Report:
+        return optimize(model, quantize=quantize, strict=strict)
+
+
+sys.modules[__name__].__class__ = _CallableModule

@@ -1,0 +1,45 @@
+"""Fixtures of all tests: the devices to run on, and a fixed seed."""
+
+import os
+
+import pytest
+import torch
+
+import postlude
+
+# On a GPU machine: a GPU test that does not run is a failure.
+REQUIRE_GPU = os.environ.get("POSTLUDE_REQUIRE_GPU", "") not in ("", "0")
+
+
+def missing_gpu() -> str:
+    """Why GPU tests cannot run here, or an empty string."""
+    if not torch.cuda.is_available():
+        return "torch finds no GPU"
+    if "cuda: not built" in postlude.show_config():
+        return "postlude was built without CUDA"
+    return ""
+
+
+@pytest.fixture(params=["cpu", "cuda"] if REQUIRE_GPU or torch.cuda.is_available() else ["cpu"])
+def device(request):
+    """The device that a test's tensors live on; the test runs once for each."""
+    if request.param == "cuda" and (reason := missing_gpu()):
+        pytest.skip(reason)
+    return request.param
+
+
+@pytest.fixture(autouse=True)
+def seed():
+    """Each test draws the same numbers whichever tests ran before it."""
+    torch.manual_seed(0)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """With POSTLUDE_REQUIRE_GPU=1 a skipped GPU test fails."""
+    report = yield
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    if REQUIRE_GPU and report.skipped and parameters.get("device") == "cuda":
+        report.outcome = "failed"
+        report.longrepr = f"a GPU test was skipped, and POSTLUDE_REQUIRE_GPU is set: {report.longrepr}"
+    return report
