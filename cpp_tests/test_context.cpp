@@ -1,0 +1,237 @@
+// Contexts: workspace to the byte, what they hold, and many of them in many threads.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "support/compare.hpp"
+#include "support/linear_case.hpp"
+#include "support/mlp_case.hpp"
+#include "support/setting.hpp"
+
+namespace postlude {
+namespace test {
+namespace {
+
+using WorkspaceTest = SettingTest;
+POSTLUDE_TEST_SUITE(WorkspaceTest);
+
+// Calls with exactly the workspace asked for, surrounded by canaries, then with one byte less.
+template <class Params>
+void check_workspace(const Params& params, const Tensor& out, const Setting& setting) {
+  Context context(setting.device);
+  const std::size_t bytes = workspace_size(params, out, context);
+  EXPECT_EQ(workspace_size(params, out, context), bytes) << "asked again";
+  constexpr std::size_t margin = 4096;
+  std::vector<std::uint8_t> pattern(bytes + 2 * margin);
+  for (std::size_t i = 0; i < pattern.size(); ++i)
+    pattern[i] = static_cast<std::uint8_t>(i * 7 + 1);
+  const std::shared_ptr<void> memory = allocate(setting.device, pattern.size());
+  copy_to_device(setting.device, memory.get(), pattern.data(), pattern.size());
+  char* workspace = static_cast<char*>(memory.get()) + margin;
+  context.set_workspace(workspace, bytes);
+  EXPECT_EQ(context.workspace_bytes(), bytes);
+  ASSERT_NO_THROW(call(params, out, context)) << "with the " << bytes << " bytes asked for";
+  synchronize(setting.device);
+  std::vector<std::uint8_t> after(pattern.size());
+  copy_to_host(setting.device, after.data(), memory.get(), after.size());
+  EXPECT_TRUE(std::equal(after.begin(), after.begin() + margin, pattern.begin()))
+      << "before the workspace";
+  EXPECT_TRUE(std::equal(after.end() - margin, after.end(), pattern.end() - margin))
+      << "after the workspace";
+  if (bytes == 0) return;
+  context.set_workspace(workspace, bytes - 1);
+  try {
+    call(params, out, context);
+    ADD_FAILURE() << "one byte less than " << bytes << " was accepted";
+  } catch (const std::invalid_argument& error) {
+    const std::string text = error.what();
+    EXPECT_NE(text.find("workspace"), std::string::npos) << text;
+    EXPECT_NE(text.find(std::to_string(bytes)), std::string::npos) << text;
+    EXPECT_NE(text.find(std::to_string(bytes - 1)), std::string::npos) << text;
+  }
+}
+
+TEST_P(WorkspaceTest, LinearIsExact) {
+  Context packing(device());
+  for (const GemmShape& shape : cases::tails) {
+    for (WeightForm form : {WeightForm::plain, WeightForm::packed, WeightForm::int8_rows}) {
+      for (bool gated : {false, true}) {
+        LinearCase c;
+        c.shape = shape;
+        c.weight = form;
+        c.gated = gated;
+        c.activation = Activation::silu;
+        c.residual = true;
+        SCOPED_TRACE(describe(c, GetParam()));
+        const LinearTensors t(c, GetParam(), packing);
+        check_workspace(t.params(), t.out, GetParam());
+        EXPECT_TRUE(close(t.out, t.expected()));
+      }
+    }
+  }
+}
+
+TEST_P(WorkspaceTest, MlpIsExact) {
+  Context packing(device());
+  for (const MlpShape& shape : cases::mlps) {
+    for (bool packed : {false, true}) {
+      for (bool outputs : {false, true}) {
+        MlpCase c;
+        c.shape = shape;
+        c.norm = NormKind::layer;
+        c.packed = packed;
+        c.gated = true;
+        c.residual = true;
+        c.residual_out = c.normed_out = outputs;
+        SCOPED_TRACE(describe(c, GetParam()));
+        MlpTensors t(c, GetParam(), packing);
+        const reference::MlpResult expected = t.expected();
+        check_workspace(t.params(), t.out, GetParam());
+        check_outputs(t, expected);
+        if (!outputs) continue;
+        const Tensor x = t.x;  // in place: what is read later must survive
+        t.out = x;
+        check_workspace(t.params(), t.out, GetParam());
+      }
+    }
+  }
+}
+
+TEST_P(WorkspaceTest, QkvNormAndResidualAddAreExact) {
+  const Tensor x = normal({{65, 127}, {}, 0}), weight = normal({{300, 127}, {}, 0}, 0.1);
+  const Tensor out = empty({{65, 300}, {}, 0}), same = empty({{65, 127}, {}, 0});
+  QkvParams q;
+  q.x = x;
+  q.weight = weight.view();
+  q.norm = Norm::layer({}, {}, 1e-5f);
+  check_workspace(q, out, GetParam());
+  NormParams n;
+  n.x = x;
+  n.norm = q.norm;
+  n.residual = x;
+  check_workspace(n, same, GetParam());
+  ResidualAddParams r;
+  r.hidden_state = x;
+  r.residual = x;
+  check_workspace(r, same, GetParam());
+}
+
+TEST_P(WorkspaceTest, DependsOnShapesNotOnValuesOrCalls) {
+  LinearCase c;
+  c.shape = {33, 127, 300};
+  Context context(device());
+  const LinearTensors t(c, GetParam(), context);
+  const std::size_t before = workspace_size(t.params(), t.out, context);
+  run(t.params(), t.out, context);
+  EXPECT_EQ(workspace_size(t.params(), t.out, context), before);
+  const Context other(device());
+  EXPECT_EQ(workspace_size(t.params(), t.out, other), before);
+}
+
+TEST_P(WorkspaceTest, ReserveHoldsAndReleases) {
+  Context context(device());
+  EXPECT_EQ(context.workspace_bytes(), 0u);
+  context.reserve(1000);
+  EXPECT_GE(context.workspace_bytes(), 1000u);
+  const std::size_t held = context.workspace_bytes();
+  context.reserve(10);
+  EXPECT_EQ(context.workspace_bytes(), held) << "reserve never shrinks";
+  context.release();
+  EXPECT_EQ(context.workspace_bytes(), 0u);
+}
+
+TEST_P(WorkspaceTest, AMisalignedWorkspaceIsRefused) {
+  Context context(device());
+  const std::shared_ptr<void> memory = allocate(device(), 8192);
+  EXPECT_THROW(context.set_workspace(static_cast<char*>(memory.get()) + 1, 4096),
+               std::invalid_argument);
+}
+
+TEST_P(WorkspaceTest, AMovedContextKeepsWhatItHeld) {
+  LinearCase c;
+  c.shape = {7, 33, 65};
+  Context first(device());
+  LinearTensors t(c, GetParam(), first), u(c, GetParam(), first);
+  first.set_batch_invariant(true);
+  run(t.params(), t.out, first);
+  Context second = std::move(first);
+  EXPECT_TRUE(second.batch_invariant());
+  EXPECT_EQ(second.device(), device());
+  call(u.params(), u.out, second);
+  synchronize(device());
+  EXPECT_TRUE(same_bits(t.out, u.out));
+}
+
+using ThreadTest = SettingTest;
+POSTLUDE_TEST_SUITE(ThreadTest);
+
+TEST_P(ThreadTest, EightThreadsGiveTheBitsOfOne) {
+  constexpr std::size_t threads = 8;
+  Context context(device());
+  // Every thread has its own shape, so that cached primitives of one would show in another; weights
+  // are shared.
+  const Tensor weight = normal({{96, 64}, {}, 0}, 0.1), weight_out = normal({{64, 96}, {}, 0}, 0.1);
+  const Weight packed = pack_weight(weight, {}, context),
+               packed_out = pack_weight(weight_out, {}, context);
+  struct Job {
+    Tensor x, serial, parallel;
+    MlpParams params;
+  };
+  std::vector<Job> jobs(threads);
+  for (std::size_t i = 0; i < threads; ++i) {
+    const std::int64_t m = static_cast<std::int64_t>(i % 4) * 16 + 1;
+    Job& job = jobs[i];
+    job.x = normal({{m, 64}, {}, 0});
+    job.serial = empty({{m, 64}, {}, 0});
+    job.parallel = empty({{m, 64}, {}, 0});
+    job.params.x = job.x;
+    job.params.weight_in = i % 2 == 0 ? WeightRef(packed) : WeightRef(weight.view());
+    job.params.weight_out = i % 2 == 0 ? WeightRef(packed_out) : WeightRef(weight_out.view());
+    job.params.activation = Activation::gelu_erf;
+    job.params.norm = Norm::layer({}, {}, 1e-5f);
+    run(job.params, job.serial, context);
+  }
+  std::vector<std::string> errors(threads);
+  std::vector<std::thread> pool;
+  for (std::size_t i = 0; i < threads; ++i) {
+    pool.emplace_back([&, i] {
+      try {
+        for (int repeat = 0; repeat < 5; ++repeat) {
+          Context own(device());
+          run(jobs[i].params, jobs[i].parallel, own);
+        }
+      } catch (const std::exception& error) {
+        errors[i] = error.what();
+      }
+    });
+  }
+  for (std::thread& thread : pool) thread.join();
+  for (std::size_t i = 0; i < threads; ++i) {
+    EXPECT_EQ(errors[i], "");
+    EXPECT_TRUE(same_bits(jobs[i].serial, jobs[i].parallel)) << "thread " << i;
+  }
+}
+
+TEST(Device, AGpuIsPresentWhereOneIsRequired) {
+  if (!gpu_required()) GTEST_SKIP() << "POSTLUDE_REQUIRE_GPU is not 1";
+  EXPECT_GT(devices().size(), 1u)
+      << "POSTLUDE_REQUIRE_GPU=1, but this build or this machine has no CUDA";
+}
+
+TEST(Device, AMissingBackendIsUnsupported) {
+  if (show_config().find("CUDA") != std::string::npos && devices().size() > 1) {
+    GTEST_SKIP() << "this build has every backend";
+  }
+  EXPECT_THROW(Context(Device{DeviceType::cuda, 0}), std::runtime_error);
+}
+
+}  // namespace
+}  // namespace test
+}  // namespace postlude

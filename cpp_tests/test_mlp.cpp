@@ -1,0 +1,278 @@
+// mlp: every option against the reference, in place too.
+#include <gtest/gtest.h>
+
+#include "cases.hpp"
+#include "support/compare.hpp"
+#include "support/mlp_case.hpp"
+#include "support/setting.hpp"
+
+namespace postlude {
+namespace test {
+namespace {
+
+using MlpTest = SettingTest;
+POSTLUDE_TEST_SUITE(MlpTest);
+
+constexpr NormKind norms[] = {NormKind::none, NormKind::layer, NormKind::rms};
+
+TEST_P(MlpTest, EveryShapeWithEveryNorm) {
+  for (const MlpShape& shape : cases::mlps) {
+    for (NormKind norm : norms) {
+      for (bool packed : {false, true}) {
+        for (bool gated : {false, true}) {
+          MlpCase c;
+          c.shape = shape;
+          c.norm = norm;
+          c.packed = packed;
+          c.gated = gated;
+          c.biases = true;
+          c.residual = true;
+          c.input_bias = true;
+          check_mlp(c, GetParam());
+        }
+      }
+    }
+  }
+}
+
+TEST_P(MlpTest, EveryCombinationOfInputsAndOutputs) {
+  for (int bits = 0; bits < 32; ++bits) {
+    for (Residual add : {Residual::none, Residual::added, Residual::parallel}) {
+      MlpCase c;
+      c.shape = {7, 33, 65, 33};
+      c.norm = (bits & 1) != 0 ? NormKind::layer : NormKind::none;
+      c.residual = (bits & 2) != 0;
+      c.input_bias = (bits & 4) != 0;
+      c.residual_out = (bits & 8) != 0;
+      c.normed_out = (bits & 16) != 0;
+      c.add = add;
+      c.pad = 1;
+      check_mlp(c, GetParam());
+    }
+  }
+}
+
+TEST_P(MlpTest, EveryActivationPlainAndGated) {
+  for (Activation activation :
+       {Activation::none, Activation::relu, Activation::gelu_erf, Activation::gelu_tanh,
+        Activation::quick_gelu, Activation::silu, Activation::relu2}) {
+    for (bool gated : {false, true}) {
+      for (GateLayout layout : {GateLayout::gate_up, GateLayout::up_gate}) {
+        MlpCase c;
+        c.shape = {7, 33, 65, 33};
+        c.activation = activation;
+        c.gated = gated;
+        c.layout = layout;
+        c.biases = true;
+        c.norm = NormKind::rms;
+        check_mlp(c, GetParam());
+      }
+    }
+  }
+}
+
+TEST_P(MlpTest, ExactOnSmallIntegers) {
+  for (const MlpShape& shape : cases::mlps) {
+    for (bool packed : {false, true}) {
+      for (bool gated : {false, true}) {
+        MlpCase c;
+        c.integers = true;
+        c.shape = shape;
+        c.activation = Activation::relu;
+        c.packed = packed;
+        c.gated = gated;
+        c.biases = true;
+        c.residual = true;
+        c.input_bias = true;
+        c.residual_out = true;
+        c.normed_out = true;
+        c.pad = 2;
+        check_mlp(c, GetParam());
+      }
+    }
+  }
+}
+
+TEST_P(MlpTest, WeightsStoredInOut) {
+  for (bool packed : {false, true}) {
+    for (bool gated : {false, true}) {
+      MlpCase c;
+      c.shape = {33, 65, 127, 65};
+      c.transposed = true;
+      c.packed = packed;
+      c.gated = gated;
+      c.biases = true;
+      c.norm = NormKind::layer;
+      c.pad = 3;
+      check_mlp(c, GetParam());
+    }
+  }
+}
+
+TEST_P(MlpTest, FloatVectorsNextToHalfActivations) {
+  MlpCase c;
+  c.shape = {7, 64, 127, 64};
+  c.f32_vectors = true;
+  c.biases = true;
+  c.input_bias = true;
+  c.norm = NormKind::layer;
+  c.normed_out = true;
+  check_mlp(c, GetParam());
+}
+
+TEST_P(MlpTest, GemmasNormAddsOneToItsWeight) {
+  MlpCase c;
+  c.shape = {7, 64, 127, 64};
+  c.gated = true;
+  c.norm = NormKind::rms;
+  c.weight_offset = 1.0f;
+  c.normed_out = true;
+  check_mlp(c, GetParam());
+}
+
+TEST_P(MlpTest, ClampedGate) {
+  MlpCase c;
+  c.shape = {33, 65, 127, 65};
+  c.gated = true;
+  c.activation = Activation::quick_gelu;
+  c.clamp = 0.75f;
+  c.biases = true;
+  check_mlp(c, GetParam());
+}
+
+TEST_P(MlpTest, OutputsNarrowerOrWiderThanTheInput) {
+  for (std::int64_t n : {1, 20, 130}) {
+    for (Residual add : {Residual::none, Residual::parallel}) {
+      MlpCase c;
+      c.shape = {7, 65, 33, n};
+      c.add = add;
+      c.biases = true;
+      check_mlp(c, GetParam());
+    }
+  }
+}
+
+TEST_P(MlpTest, EmptyDimensions) {
+  for (const MlpShape& shape : {MlpShape{0, 8, 16, 8}, MlpShape{3, 8, 0, 8}, MlpShape{3, 0, 8, 0},
+                                MlpShape{3, 0, 0, 0}, MlpShape{0, 0, 0, 0}}) {
+    for (bool gated : {false, true}) {
+      MlpCase c;
+      c.shape = shape;
+      c.gated = gated;
+      c.biases = true;
+      c.residual = true;
+      c.residual_out = true;
+      c.normed_out = true;
+      check_mlp(c, GetParam());
+    }
+  }
+}
+
+TEST_P(MlpTest, InPlace) {
+  // y into x or the residual, r into the other or the same: every way an engine may do it.
+  struct Aliases {
+    bool out_is_x, out_is_residual, r_is_x, r_is_residual;
+  };
+  for (const Aliases& a : {Aliases{true, false, false, false}, Aliases{false, true, false, false},
+                           Aliases{false, false, true, false}, Aliases{false, false, false, true},
+                           Aliases{true, false, false, true}, Aliases{false, true, true, false}}) {
+    for (std::int64_t m : {7, 130}) {
+      MlpCase c;
+      c.shape = {m, 65, 127, 65};
+      c.norm = NormKind::layer;
+      c.residual = true;
+      c.input_bias = true;
+      c.biases = true;
+      c.residual_out = true;
+      c.pad = 0;
+      SCOPED_TRACE(describe(c, GetParam()));
+      SCOPED_TRACE(std::string(a.out_is_x          ? "out is x "
+                               : a.out_is_residual ? "out is residual "
+                                                   : "") +
+                   (a.r_is_x          ? "residual_out is x"
+                    : a.r_is_residual ? "residual_out is residual"
+                                      : ""));
+      Context context(device());
+      MlpTensors t(c, GetParam(), context);
+      const reference::MlpResult expected = t.expected();
+      if (a.out_is_x || a.out_is_residual) t.out = a.out_is_x ? t.x : t.residual;
+      if (a.r_is_x || a.r_is_residual) t.residual_out = a.r_is_x ? t.x : t.residual;
+      ASSERT_NO_THROW(run(t.params(), t.out, context));
+      check_outputs(t, expected);
+    }
+  }
+}
+
+TEST_P(MlpTest, OutMayBeTheParallelResidual) {
+  MlpCase c;
+  c.shape = {7, 33, 65, 33};
+  c.add = Residual::parallel;
+  Context context(device());
+  MlpTensors t(c, GetParam(), context);
+  const reference::MlpResult expected = t.expected();
+  t.out = t.parallel_residual;
+  ASSERT_NO_THROW(run(t.params(), t.out, context));
+  check_outputs(t, expected);
+}
+
+TEST_P(MlpTest, ActivationsOfAnyRankAndStride) {
+  const std::int64_t b = 2, s = 5, h = 32, i = 48;
+  const Layout swapped{{b, s, h}, {h, b * h, 1}, 0};  // does not collapse
+  const Tensor x = normal(swapped),
+               residual = normal({{b, s, h}, {0, h, 1}, 0});  // one for the whole batch
+  const Tensor weight_in = normal({{i, h}, {}, 0}, 0.2), weight_out = normal({{h, i}, {}, 0}, 0.2);
+  const Tensor gamma = normal({{h}, {}, 0}, 0.3, 1.0);
+  Tensor out = empty(swapped), residual_out = empty({{b, s, h}, {s * h + 9, h, 1}, 0});
+  MlpParams p;
+  p.x = x;
+  p.weight_in = weight_in.view();
+  p.weight_out = weight_out.view();
+  p.activation = Activation::silu;
+  p.norm = Norm::rms(gamma, 1e-6f);
+  p.residual = residual;
+  p.residual_out = residual_out;
+  ASSERT_NO_THROW(run(p, out));
+  reference::Mlp q;
+  q.x = x.matrix();
+  q.residual = residual.matrix();
+  q.weight_in = weight_in.matrix();
+  q.weight_out = weight_out.matrix();
+  q.activation = Activation::silu;
+  q.norm = {NormKind::rms, gamma.vector(), {}, static_cast<double>(1e-6f), 0.0};
+  const reference::MlpResult expected = reference::mlp(q);
+  EXPECT_TRUE(close(out, expected.out));
+  EXPECT_TRUE(close(residual_out, expected.residual));
+  EXPECT_TRUE(out.canaries_intact() && residual_out.canaries_intact());
+  EXPECT_TRUE(x.unchanged() && residual.unchanged());
+}
+
+TEST_P(MlpTest, StatisticsComeFromTheUnroundedSum) {
+  // x is 64 everywhere, where half a unit is bf16's whole resolution; the residual holds all the
+  // information.
+  const std::int64_t m = 5, h = 256;
+  const Tensor x = tensor(device(), dtype(), {m, h}, std::vector<double>(m * h, 64.0));
+  const Tensor residual = normal({{m, h}, {}, 0});
+  const Tensor weight_in = normal({{32, h}, {}, 0}, 0.05),
+               weight_out = normal({{h, 32}, {}, 0}, 0.1);
+  Tensor out = empty({{m, h}, {}, 0}), normed = empty({{m, h}, {}, 0});
+  MlpParams p;
+  p.x = x;
+  p.residual = residual;
+  p.weight_in = weight_in.view();
+  p.weight_out = weight_out.view();
+  p.activation = Activation::gelu_erf;
+  p.norm = Norm::layer({}, {}, 1e-5f);
+  p.add_residual = false;
+  p.normed_out = normed;
+  ASSERT_NO_THROW(run(p, out));
+  const reference::Matrix n =
+      reference::normalise(reference::sum(x.matrix(), residual.matrix(), {}),
+                           {NormKind::layer, {}, {}, static_cast<double>(1e-5f), 0.0});
+  // fp32 holds x + residual to 2^-18 here, which the norm keeps.
+  const double limit = dtype() == DType::f32 ? 8e-6 : tolerance(dtype()).frobenius;
+  EXPECT_TRUE(close(normed.get(), n.values, {limit}));
+}
+
+}  // namespace
+}  // namespace test
+}  // namespace postlude
