@@ -41,8 +41,10 @@ demo: build $(STAMPS)/demo ## embed and search real sentences, original and opti
 
 test: build $(STAMPS)/test ## every test: GoogleTest, then pytest
 	$(CMAKE) --build $(BUILD) --parallel $(JOBS)
-	$(CTEST) --test-dir $(BUILD) --output-on-failure --no-tests=error --parallel $(JOBS)
-	$(PY) -m pytest
+	@failed=0; set -x; \
+	$(CTEST) --test-dir $(BUILD) --output-on-failure --no-tests=error --parallel $(JOBS) || failed=1; \
+	$(PY) -m pytest || failed=1; \
+	exit $$failed
 
 lint: $(STAMPS)/lint $(STAMPS)/test ## ruff, mypy, clang-format and the house rules
 	$(PY) -m ruff check
@@ -75,9 +77,11 @@ asan: $(STAMPS)/googletest ## GoogleTest under AddressSanitizer and UndefinedBeh
 	$(CMAKE) --build --preset asan --parallel $(JOBS)
 	$(CTEST) --preset asan --parallel $(JOBS)
 
-cuda: $(STAMPS)/googletest $(STAMPS)/cutlass ## cross-build the CUDA backend (needs nvcc, no GPU)
-	$(CMAKE) --preset cuda $(CMAKE_COMMON)
-	$(CMAKE) --build --preset cuda --parallel $(JOBS)
+cuda: $(STAMPS)/googletest $(STAMPS)/cutlass ## cross-build the CUDA code and check its kernels (needs nvcc, no GPU)
+	$(CMAKE) --preset cuda $(CMAKE_COMMON) -DPython_EXECUTABLE="$(CURDIR)/$(PY)"
+	$(CMAKE) --build --preset cuda --parallel $(JOBS) --clean-first >build/cuda/build.log 2>&1 || \
+	    { cat build/cuda/build.log; exit 1; }
+	$(PY) tools/check_ptxas.py --complete build/cuda/build.log
 
 clean: ## remove what was built
 	rm -rf build dist python/postlude/_C*.so .pytest_cache .hypothesis .mypy_cache .ruff_cache

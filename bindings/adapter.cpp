@@ -69,11 +69,11 @@ std::string prefix(const Purpose& purpose) {
 }
 
 // The pending Python exception, said again with the op and the argument.
-[[noreturn]] void refused(const Purpose& purpose, bool writable) {
+[[noreturn]] void refused(const Purpose& purpose, nb::handle tensor, bool writable) {
   nb::python_error error;
-  nb::raise_from(error, PyExc_ValueError, "[%s] %s: expected a tensor that can be %s in place, got one that refuses: %s",
+  nb::raise_from(error, PyExc_ValueError, "[%s] %s: expected a tensor that can be %s in place, got %s: %s",
                  purpose.op, purpose.argument, writable ? "written" : "read",
-                 nb::str(error.value()).c_str());
+                 kind_of(tensor).c_str(), nb::str(error.value()).c_str());
 }
 
 TensorView view_of(const dlpack::Tensor& tensor, const Purpose& purpose) {
@@ -101,6 +101,12 @@ TensorView view_of(const dlpack::Tensor& tensor, const Purpose& purpose) {
 
 }  // namespace
 
+std::string kind_of(nb::handle object) {
+  if (object.is_none()) return "None";
+  const nb::handle type = reinterpret_cast<PyObject*>(Py_TYPE(object.ptr()));
+  return nb::str(type.attr("__name__")).c_str();
+}
+
 const Adapter* adapter_of(nb::handle tensor) {
   PyObject* type = reinterpret_cast<PyObject*>(Py_TYPE(tensor.ptr()));
   for (const auto& known : registry().types) {
@@ -122,7 +128,7 @@ void set_adapter_factory(nb::object factory) {
 Lent lend(nb::handle tensor, const Adapter& adapter, bool writable, const Purpose& purpose) {
   if (adapter.table != nullptr) {
     dlpack::Tensor view{};
-    if (adapter.table->view_of_object(tensor.ptr(), &view) != 0) refused(purpose, writable);
+    if (adapter.table->view_of_object(tensor.ptr(), &view) != 0) refused(purpose, tensor, writable);
     return Lent{view_of(view, purpose), nb::object()};
   }
   nb::object capsule = nb::borrow(tensor);
@@ -131,7 +137,7 @@ Lent lend(nb::handle tensor, const Adapter& adapter, bool writable, const Purpos
       capsule = adapter.export_tensor(tensor, writable, purpose.stream);
     } catch (nb::python_error& error) {
       error.restore();
-      refused(purpose, writable);
+      refused(purpose, tensor, writable);
     }
   }
   if (PyCapsule_IsValid(capsule.ptr(), "dltensor_versioned") != 0) {
@@ -153,7 +159,7 @@ Lent lend(nb::handle tensor, const Adapter& adapter, bool writable, const Purpos
     return Lent{view_of(managed->tensor, purpose), std::move(capsule)};
   }
   throw nb::type_error((prefix(purpose) + "expected a DLPack capsule that nobody has used, got " +
-                        nb::cast<std::string>(nb::repr(capsule)))
+                        nb::repr(capsule).c_str())
                            .c_str());
 }
 

@@ -33,6 +33,9 @@ const Adapter* adapter_of(nb::handle tensor);
 // Sets the function (type) -> postlude._interop.Adapter or None that adapter_of asks about a new type.
 void set_adapter_factory(nb::object factory);
 
+// The name of an object's type, for messages.
+std::string kind_of(nb::handle object);
+
 // A view, and the capsule that lends its memory where there is one.
 struct Lent {
   TensorView view;

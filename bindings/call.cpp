@@ -24,11 +24,6 @@ bool truth(nb::handle object) {
   return value != 0;
 }
 
-std::string kind_of(nb::handle object) {
-  if (object.is_none()) return "None";
-  return nb::cast<std::string>(nb::handle(reinterpret_cast<PyObject*>(Py_TYPE(object.ptr()))).attr("__name__"));
-}
-
 // The name, without the prefix of the C++ function that refused it.
 std::string without_prefix(const std::string& text) {
   const std::size_t end = text.find(": ");

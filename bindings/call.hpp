@@ -49,6 +49,9 @@ class BorrowedWorkspace {
 // A result of any type, for the signatures of the module.
 inline nb::any any(nb::object object) { return nb::steal<nb::any>(object.release()); }
 
+// An argument of a module function. None gets through to our own checks, which name the op and the argument.
+inline auto arg(const char* name) { return nb::arg(name).none(); }
+
 // N of either kind of weight; -1 for a tensor that is no matrix.
 std::int64_t weight_rows(const WeightRef& weight);
 

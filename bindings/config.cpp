@@ -13,7 +13,7 @@ namespace postlude {
 namespace python {
 
 void bind_config(nb::module_& m) {
-  m.attr("__version__") = POSTLUDE_TEXT(POSTLUDE_VERSION_MAJOR) "." POSTLUDE_TEXT(
+  m.attr("version") = POSTLUDE_TEXT(POSTLUDE_VERSION_MAJOR) "." POSTLUDE_TEXT(
       POSTLUDE_VERSION_MINOR) "." POSTLUDE_TEXT(POSTLUDE_VERSION_PATCH);
   m.def("show_config", &show_config,
         "Version, build options, backends, oneDNN version, instruction set, CUDA architectures, one a line.");

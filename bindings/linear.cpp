@@ -68,19 +68,19 @@ nb::any call_bound(const BoundLinear& self, nb::handle x, nb::handle residual, n
 
 void bind_linear(nb::module_& m) {
   const auto define = [&m](const char* name, auto function) {
-    m.def(name, function, nb::arg("x"), nb::arg("weight"), nb::arg("bias").none(),
-          nb::arg("activation").none(), nb::arg("gated"), nb::arg("layout"),
-          nb::arg("residual").none(), nb::arg("alpha"), nb::arg("clamp").none(),
-          nb::arg("out").none(), nb::arg("stream").none(), nb::arg("batch_invariant"));
+    m.def(name, function, arg("x"), arg("weight"), arg("bias"),
+          arg("activation"), arg("gated"), arg("layout"),
+          arg("residual"), arg("alpha"), arg("clamp"),
+          arg("out"), arg("stream"), arg("batch_invariant"));
   };
   define("linear", &run<Mode::run>);
   define("explain_linear", &run<Mode::explain>);
   nb::class_<BoundLinear>(m, "Linear")
-      .def("__init__", &init, nb::arg("weight"), nb::arg("bias").none(), nb::arg("activation").none(),
-           nb::arg("gated"), nb::arg("layout"), nb::arg("alpha"), nb::arg("clamp").none(),
-           nb::arg("pack"), nb::arg("batch_invariant"))
-      .def("__call__", &call_bound, nb::arg("x"), nb::arg("residual").none(), nb::arg("out").none(),
-           nb::arg("stream").none())
+      .def("__init__", &init, arg("weight"), arg("bias"), arg("activation"),
+           arg("gated"), arg("layout"), arg("alpha"), arg("clamp"),
+           arg("pack"), arg("batch_invariant"))
+      .def("__call__", &call_bound, arg("x"), arg("residual"), arg("out"),
+           arg("stream"))
       .def_prop_ro("packed_bytes", [](const BoundLinear& self) { return self.op.packed_bytes(); });
 }
 

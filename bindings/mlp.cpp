@@ -111,25 +111,25 @@ nb::any call_bound(const BoundMlp& self, nb::handle x, nb::handle residual,
 
 void bind_mlp(nb::module_& m) {
   const auto define = [&m](const char* name, auto function) {
-    m.def(name, function, nb::arg("x"), nb::arg("weight_in"), nb::arg("weight_out"),
-          nb::arg("bias_in").none(), nb::arg("bias_out").none(), nb::arg("activation").none(),
-          nb::arg("gated"), nb::arg("layout"), nb::arg("clamp").none(), nb::arg("norm").none(),
-          nb::arg("residual").none(), nb::arg("input_bias").none(), nb::arg("add_residual"),
-          nb::arg("return_residual"), nb::arg("return_normed"), nb::arg("out").none(),
-          nb::arg("residual_out").none(), nb::arg("normed_out").none(), nb::arg("stream").none(),
-          nb::arg("batch_invariant"));
+    m.def(name, function, arg("x"), arg("weight_in"), arg("weight_out"),
+          arg("bias_in"), arg("bias_out"), arg("activation"),
+          arg("gated"), arg("layout"), arg("clamp"), arg("norm"),
+          arg("residual"), arg("input_bias"), arg("add_residual"),
+          arg("return_residual"), arg("return_normed"), arg("out"),
+          arg("residual_out"), arg("normed_out"), arg("stream"),
+          arg("batch_invariant"));
   };
   define("mlp", &run<Mode::run>);
   define("explain_mlp", &run<Mode::explain>);
   nb::class_<BoundMlp>(m, "Mlp")
-      .def("__init__", &init, nb::arg("weight_in"), nb::arg("weight_out"),
-           nb::arg("bias_in").none(), nb::arg("bias_out").none(), nb::arg("activation").none(),
-           nb::arg("gated"), nb::arg("layout"), nb::arg("clamp").none(), nb::arg("norm").none(),
-           nb::arg("add_residual"), nb::arg("return_residual"), nb::arg("return_normed"),
-           nb::arg("pack"), nb::arg("batch_invariant"))
-      .def("__call__", &call_bound, nb::arg("x"), nb::arg("residual").none(),
-           nb::arg("input_bias").none(), nb::arg("add_residual").none(), nb::arg("out").none(),
-           nb::arg("residual_out").none(), nb::arg("normed_out").none(), nb::arg("stream").none())
+      .def("__init__", &init, arg("weight_in"), arg("weight_out"),
+           arg("bias_in"), arg("bias_out"), arg("activation"),
+           arg("gated"), arg("layout"), arg("clamp"), arg("norm"),
+           arg("add_residual"), arg("return_residual"), arg("return_normed"),
+           arg("pack"), arg("batch_invariant"))
+      .def("__call__", &call_bound, arg("x"), arg("residual"),
+           arg("input_bias"), arg("add_residual"), arg("out"),
+           arg("residual_out"), arg("normed_out"), arg("stream"))
       .def_prop_ro("packed_bytes", [](const BoundMlp& self) { return self.op.packed_bytes(); });
 }
 

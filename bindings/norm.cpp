@@ -61,17 +61,17 @@ nb::any run_residual_add(nb::handle hidden_state, nb::handle residual, nb::handl
 
 void bind_norm(nb::module_& m) {
   const auto define_norm = [&m](const char* name, auto function) {
-    m.def(name, function, nb::arg("x"), nb::arg("norm").none(), nb::arg("residual").none(),
-          nb::arg("bias").none(), nb::arg("add_after").none(), nb::arg("out").none(),
-          nb::arg("residual_out").none(), nb::arg("stream").none(), nb::arg("batch_invariant"));
+    m.def(name, function, arg("x"), arg("norm"), arg("residual"),
+          arg("bias"), arg("add_after"), arg("out"),
+          arg("residual_out"), arg("stream"), arg("batch_invariant"));
   };
   define_norm("norm", &run_norm<Mode::run>);
   define_norm("explain_norm", &run_norm<Mode::explain>);
   const auto define_residual_add = [&m](const char* name, auto function) {
-    m.def(name, function, nb::arg("hidden_state"), nb::arg("residual"), nb::arg("form"),
-          nb::arg("attention_output").none(), nb::arg("attention_bias").none(),
-          nb::arg("final_bias").none(), nb::arg("mp_size"), nb::arg("out").none(),
-          nb::arg("stream").none(), nb::arg("batch_invariant"));
+    m.def(name, function, arg("hidden_state"), arg("residual"), arg("form"),
+          arg("attention_output"), arg("attention_bias"),
+          arg("final_bias"), arg("mp_size"), arg("out"),
+          arg("stream"), arg("batch_invariant"));
   };
   define_residual_add("residual_add", &run_residual_add<Mode::run>);
   define_residual_add("explain_residual_add", &run_residual_add<Mode::explain>);

@@ -64,17 +64,17 @@ nb::any call_bound(const BoundQkv& self, nb::handle x, nb::handle out, nb::handl
 
 void bind_qkv(nb::module_& m) {
   const auto define = [&m](const char* name, auto function) {
-    m.def(name, function, nb::arg("x"), nb::arg("weight"), nb::arg("bias").none(),
-          nb::arg("norm").none(), nb::arg("return_normed"), nb::arg("out").none(),
-          nb::arg("normed_out").none(), nb::arg("stream").none(), nb::arg("batch_invariant"));
+    m.def(name, function, arg("x"), arg("weight"), arg("bias"),
+          arg("norm"), arg("return_normed"), arg("out"),
+          arg("normed_out"), arg("stream"), arg("batch_invariant"));
   };
   define("qkv", &run<Mode::run>);
   define("explain_qkv", &run<Mode::explain>);
   nb::class_<BoundQkv>(m, "Qkv")
-      .def("__init__", &init, nb::arg("weight"), nb::arg("bias").none(), nb::arg("norm").none(),
-           nb::arg("return_normed"), nb::arg("pack"), nb::arg("batch_invariant"))
-      .def("__call__", &call_bound, nb::arg("x"), nb::arg("out").none(),
-           nb::arg("normed_out").none(), nb::arg("stream").none())
+      .def("__init__", &init, arg("weight"), arg("bias"), arg("norm"),
+           arg("return_normed"), arg("pack"), arg("batch_invariant"))
+      .def("__call__", &call_bound, arg("x"), arg("out"),
+           arg("normed_out"), arg("stream"))
       .def_prop_ro("packed_bytes", [](const BoundQkv& self) { return self.op.packed_bytes(); });
 }
 

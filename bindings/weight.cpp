@@ -59,14 +59,20 @@ nb::object quantize(nb::handle weight, nb::handle bits, nb::handle group, nb::ha
   return made(std::move(quantized), call);
 }
 
-nb::object borrow(nb::handle values, nb::handle scales, nb::handle group) {
+nb::object borrow(nb::handle weight, nb::handle scales, nb::handle group) {
   Call call("quantized_weight", nb::none(), nb::handle(Py_False));
   call.allow_grad();
-  if (values.is_none()) call.fail_type("values", "a tensor", values);
+  if (weight.is_none()) call.fail_type("weight", "a tensor", weight);
   if (scales.is_none()) call.fail_type("scales", "a tensor", scales);
-  const TensorView q = call.kept(values, "values");
-  const TensorView s = call.kept(scales, "scales");
-  return made(borrow_quantized(q, s, grouping(call, group)), call);
+  const TensorView values_view = call.kept(weight, "weight");
+  const TensorView scales_view = call.kept(scales, "scales");
+  const Grouping shared = grouping(call, group);
+  try {
+    return made(borrow_quantized(values_view, scales_view, shared), call);
+  } catch (const std::invalid_argument& error) {
+    const std::string text = error.what();
+    throw std::invalid_argument("[quantized_weight] " + text.substr(text.find("] ") + 2));
+  }
 }
 
 nb::object in_framework(const PyWeight& self, nb::object object) {
@@ -149,14 +155,14 @@ void bind_weight(nb::module_& m) {
            "The matrix (out, in) as it went in, bit for bit, as a new tensor; int8 values where quantised.")
       .def("__repr__", &description);
   weight_type = reinterpret_cast<PyTypeObject*>(weight.ptr());
-  m.def("pack_weight", &pack, nb::arg("weight"), nb::arg("gated"), nb::arg("layout"),
-        nb::arg("norm").none(), nb::arg("stream").none(),
+  m.def("pack_weight", &pack, arg("weight"), arg("gated"), arg("layout"),
+        arg("norm"), arg("stream"),
         nb::sig("def pack_weight(weight: typing.Any, gated: bool, layout: str, norm: typing.Any, stream: int | None) -> Weight"));
-  m.def("quantize_weight", &quantize, nb::arg("weight"), nb::arg("bits"), nb::arg("group"),
-        nb::arg("groups").none(), nb::arg("group_size").none(), nb::arg("stream").none(),
+  m.def("quantize_weight", &quantize, arg("weight"), arg("bits"), arg("group"),
+        arg("groups"), arg("group_size"), arg("stream"),
         nb::sig("def quantize_weight(weight: typing.Any, bits: int, group: str, groups: int | None, group_size: int | None, stream: int | None) -> Weight"));
-  m.def("quantized_weight", &borrow, nb::arg("values"), nb::arg("scales"), nb::arg("group"),
-        nb::sig("def quantized_weight(values: typing.Any, scales: typing.Any, group: str) -> Weight"));
+  m.def("quantized_weight", &borrow, arg("weight"), arg("scales"), arg("group"),
+        nb::sig("def quantized_weight(weight: typing.Any, scales: typing.Any, group: str) -> Weight"));
 }
 
 }  // namespace python

@@ -137,6 +137,38 @@ TEST_P(ActivationTest, FloatOutputIsNotRoundedToTheDtypeOfX) {
   }
 }
 
+TEST_P(ActivationTest, TheNegativeTailKeepsItsRelativeAccuracy) {
+  const struct {
+    Activation activation;
+    double end;  // where the result is near f32's smallest normal number
+  } tails[] = {{Activation::gelu_erf, -12.5},
+               {Activation::gelu_tanh, -9.5},
+               {Activation::quick_gelu, -48.0},
+               {Activation::silu, -80.0}};
+  for (const auto& tail : tails) {
+    std::vector<double> values;
+    for (int i = 0; i < 3000; ++i)
+      values.push_back(round_to(dtype(), -1.0 + (tail.end + 1.0) * i / 3000.0));
+    const std::int64_t count = static_cast<std::int64_t>(values.size());
+    const Tensor one = tensor(device(), dtype(), {1, 1}, {1.0}),
+                 weight = tensor(device(), dtype(), {count, 1}, values);
+    LinearParams p;
+    p.x = one;
+    p.weight = weight.view();
+    p.epilogue.activation = tail.activation;
+    p.epilogue.out_dtype = DType::f32;
+    const Tensor out(device(), DType::f32, {{1, count}, {}, 0});
+    run(p, out);
+    reference::Matrix expected(1, count);
+    std::vector<double> slack;
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      expected.values[i] = reference::activate(tail.activation, values[i]);
+      slack.push_back(1e-4 * std::fabs(expected.values[i]));
+    }
+    EXPECT_TRUE(rounded_once(out, expected, slack)) << to_string(tail.activation);
+  }
+}
+
 TEST_P(ActivationTest, NotANumberAndInfinity) {
   const double infinity = std::numeric_limits<double>::infinity(),
                nan = std::numeric_limits<double>::quiet_NaN();

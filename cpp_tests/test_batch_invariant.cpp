@@ -73,6 +73,23 @@ TEST_P(BatchInvariantTest, Linear) {
   }
 }
 
+TEST_P(BatchInvariantTest, LongSums) {
+  const std::int64_t n = 40, k = 2100;
+  const Tensor x = normal({{all, k}, {}, 0}), weight = normal({{n, k}, {}, 0}, 0.02);
+  Context packing(device());
+  for (const WeightRef& ref :
+       {WeightRef(weight.view()), WeightRef(pack_weight(weight, {}, packing))}) {
+    check_parts(
+        GetParam(), n,
+        [&](Context& context, std::int64_t first, std::int64_t count, const TensorView& out) {
+          LinearParams p;
+          p.x = rows_of(x, first, count);
+          p.weight = ref;
+          run(p, out, context);
+        });
+  }
+}
+
 TEST_P(BatchInvariantTest, MlpAndQkv) {
   const std::int64_t h = 64, i = 160;
   const Tensor x = normal({{all, h}, {}, 0}), weight_in = normal({{i, h}, {}, 0}, 0.1);

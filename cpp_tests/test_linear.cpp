@@ -1,6 +1,8 @@
 // linear: the whole epilogue, every weight form and every awkward shape, against the reference.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "cases.hpp"
@@ -232,6 +234,27 @@ TEST_P(LinearTest, Int8WithScalesOverRows) {
   }
 }
 
+TEST_P(LinearTest, Int8WithEveryOtherScale) {
+  for (WeightForm form : {WeightForm::int8_rows, WeightForm::int8_k}) {
+    for (bool gated : {false, true}) {
+      for (std::int64_t m : {1, 33}) {
+        LinearCase c;
+        c.shape = {m, 66, 64};
+        c.weight = form;
+        c.groups = 3;
+        c.group_size = 16;
+        c.gated = gated;
+        c.row_scale = Scale::each;
+        c.col_scale = Scale::each;
+        c.mean = true;
+        c.bias = true;
+        c.activation = Activation::silu;
+        check_linear(c, GetParam());
+      }
+    }
+  }
+}
+
 TEST_P(LinearTest, Int8WithScalesAlongK) {
   for (const GemmShape& shape :
        {GemmShape{1, 33, 64}, GemmShape{7, 65, 96}, GemmShape{65, 127, 320}}) {
@@ -281,6 +304,27 @@ TEST_P(LinearTest, EmptyTensorsMayHaveNullPointers) {
   const Tensor weight = normal({{3, 5}, {}, 0});
   p.weight = weight.view();
   EXPECT_NO_THROW(run(p, TensorView(nullptr, dtype(), {0, 3}, device()), context));
+}
+
+TEST_P(LinearTest, NotANumberStaysInItsRowAndColumn) {
+  const std::int64_t m = 70, n = 100, k = 65;
+  Tensor x = integers({{m, k}, {}, 0}, 2), weight = integers({{n, k}, {}, 0}, 2);
+  std::vector<double> values = x.get();
+  values[17 * k + 3] = std::nan("");
+  x.set(values);
+  values = weight.get();
+  values[66 * k + 64] = HUGE_VAL;
+  weight.set(values);
+  Context context(device());
+  for (const WeightRef& ref :
+       {WeightRef(weight.view()), WeightRef(pack_weight(weight, {}, context))}) {
+    LinearParams p;
+    p.x = x;
+    p.weight = ref;
+    const Tensor out = empty({{m, n}, {}, 0});
+    run(p, out, context);
+    EXPECT_TRUE(exact(out, reference::linear(x.matrix(), weight.matrix(), {})));
+  }
 }
 
 TEST_P(LinearTest, LongSums) {

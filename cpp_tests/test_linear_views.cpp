@@ -79,6 +79,33 @@ TEST_P(LinearViewTest, LeadingDimensionsThatDoNotCollapse) {
   check_product(deep, weight, {}, empty({{b, h, s, n}, {s * h * n, n, h * n, 1}, 0}));
 }
 
+TEST_P(LinearViewTest, RowVectorsFollowLeadingDimensionsThatDoNotCollapse) {
+  const std::int64_t b = 3, s = 5, k = 33, n = 20, m = b * s;
+  const Tensor x = integers({{b, s, k}, {k, b * k, 1}, 0}, 2),
+               weight = integers({{n, k}, {}, 0}, 2);
+  const Tensor row_scale = randint(device(), DType::f32, {{m}, {}, 0}, random_, 4);
+  const Tensor row_mean = randint(device(), DType::f32, {{m}, {}, 0}, random_, 4);
+  const Tensor col_sum = randint(device(), DType::f32, {{n}, {}, 0}, random_, 4);
+  const Tensor out = empty({{b, s, n}, {}, 0});
+  reference::Epilogue e;
+  e.row_scale = row_scale.vector();
+  e.row_mean = row_mean.vector();
+  e.col_sum = col_sum.vector();
+  LinearParams p;
+  p.x = x;
+  p.weight = weight.view();
+  p.epilogue.row_scale = row_scale;
+  p.epilogue.row_mean = row_mean;
+  p.epilogue.col_sum = col_sum;
+  run(p, out);
+  EXPECT_TRUE(exact(out, reference::linear(x.matrix(), weight.matrix(), e)));
+  const Tensor one = randint(device(), DType::f32, {{1}, {}, 0}, random_, 4);
+  p.epilogue.row_scale = one;
+  e.row_scale = one.vector();
+  run(p, out);
+  EXPECT_TRUE(exact(out, reference::linear(x.matrix(), weight.matrix(), e))) << "one scale";
+}
+
 TEST_P(LinearViewTest, EightDimensions) {
   check_product(integers({{2, 1, 2, 1, 2, 1, 2, 9}, {}, 0}, 2), integers({{5, 9}, {}, 0}, 2), {},
                 empty({{2, 1, 2, 1, 2, 1, 2, 5}, {}, 0}));
@@ -110,6 +137,19 @@ TEST_P(LinearViewTest, OutMayBeTheResidual) {
     EXPECT_TRUE(exact(both, expected)) << "pad " << pad;
     EXPECT_TRUE(both.canaries_intact());
   }
+}
+
+TEST_P(LinearViewTest, OutMayBeXWhoseLeadingDimensionsDoNotCollapse) {
+  const std::int64_t b = 3, s = 5, k = 33;
+  const Tensor both = integers({{b, s, k}, {k, b * k + 7, 1}, 0}, 2);
+  const Tensor weight = integers({{k, k}, {}, 0}, 2);
+  const reference::Matrix expected = reference::linear(both.matrix(), weight.matrix(), {});
+  LinearParams p;
+  p.x = both;
+  p.weight = weight.view();
+  run(p, both);
+  EXPECT_TRUE(exact(both, expected));
+  EXPECT_TRUE(both.canaries_intact());
 }
 
 TEST_P(LinearViewTest, OutMayBeX) {

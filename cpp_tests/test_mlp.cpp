@@ -168,37 +168,94 @@ TEST_P(MlpTest, EmptyDimensions) {
   }
 }
 
-TEST_P(MlpTest, InPlace) {
-  // y into x or the residual, r into the other or the same: every way an engine may do it.
-  struct Aliases {
-    bool out_is_x, out_is_residual, r_is_x, r_is_residual;
+// Which memory an output shares.
+enum class Place { own, x, residual };
+
+void check_in_place(MlpCase c, Setting setting, Place out, Place residual_out) {
+  const auto name = [](Place place) {
+    return place == Place::own ? "its own memory" : place == Place::x ? "x" : "the residual";
   };
-  for (const Aliases& a : {Aliases{true, false, false, false}, Aliases{false, true, false, false},
-                           Aliases{false, false, true, false}, Aliases{false, false, false, true},
-                           Aliases{true, false, false, true}, Aliases{false, true, true, false}}) {
-    for (std::int64_t m : {7, 130}) {
+  SCOPED_TRACE(describe(c, setting) + ", out is " + name(out) + ", residual_out is " +
+               name(residual_out));
+  Context context(setting.device);
+  MlpTensors t(c, setting, context);
+  const reference::MlpResult expected = t.expected();
+  if (out != Place::own) t.out = out == Place::x ? t.x : t.residual;
+  if (residual_out != Place::own) t.residual_out = residual_out == Place::x ? t.x : t.residual;
+  ASSERT_NO_THROW(run(t.params(), t.out, context));
+  check_outputs(t, expected);
+}
+
+TEST_P(MlpTest, InPlace) {
+  for (Place out : {Place::own, Place::x, Place::residual}) {
+    for (Place residual_out : {Place::own, Place::x, Place::residual}) {
+      if (out == residual_out && out != Place::own) continue;
+      for (NormKind norm : norms) {
+        for (bool residual : {false, true}) {
+          if (!residual && (out == Place::residual || residual_out == Place::residual)) continue;
+          for (std::int64_t m : {7, 130}) {
+            for (Residual add : {Residual::none, Residual::added, Residual::parallel}) {
+              MlpCase c;
+              c.shape = {m, 33, 65, 33};
+              c.norm = norm;
+              c.residual = residual;
+              c.biases = true;
+              c.residual_out = residual_out != Place::own;
+              c.normed_out = m == 7;
+              c.add = add;
+              check_in_place(c, GetParam(), out, residual_out);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+TEST_P(MlpTest, TheParallelResidualMayBeX) {
+  for (bool in_place : {false, true}) {
+    MlpCase c;
+    c.shape = {7, 33, 65, 33};
+    c.norm = NormKind::layer;
+    Context context(device());
+    MlpTensors t(c, GetParam(), context);  // with add_residual the reference adds r = x too
+    const reference::MlpResult expected = t.expected();
+    MlpParams p = t.params();
+    p.parallel_residual = p.x;
+    if (in_place) t.out = t.x;
+    ASSERT_NO_THROW(run(p, t.out, context));
+    check_outputs(t, expected);
+  }
+}
+
+TEST_P(MlpTest, Int8Weights) {
+  for (Grouping grouping : {Grouping::rows, Grouping::k}) {
+    for (std::int64_t m : {1, 33}) {
       MlpCase c;
-      c.shape = {m, 65, 127, 65};
-      c.norm = NormKind::layer;
-      c.residual = true;
-      c.input_bias = true;
+      c.shape = {m, 64, 96, 64};
+      c.gated = true;
+      c.activation = Activation::silu;
+      c.norm = NormKind::rms;
       c.biases = true;
-      c.residual_out = true;
-      c.pad = 0;
       SCOPED_TRACE(describe(c, GetParam()));
-      SCOPED_TRACE(std::string(a.out_is_x          ? "out is x "
-                               : a.out_is_residual ? "out is residual "
-                                                   : "") +
-                   (a.r_is_x          ? "residual_out is x"
-                    : a.r_is_residual ? "residual_out is residual"
-                                      : ""));
       Context context(device());
       MlpTensors t(c, GetParam(), context);
-      const reference::MlpResult expected = t.expected();
-      if (a.out_is_x || a.out_is_residual) t.out = a.out_is_x ? t.x : t.residual;
-      if (a.r_is_x || a.r_is_residual) t.residual_out = a.r_is_x ? t.x : t.residual;
-      ASSERT_NO_THROW(run(t.params(), t.out, context));
-      check_outputs(t, expected);
+      QuantizeOptions options;
+      options.grouping = grouping;
+      options.groups = 8;
+      options.group_size = 32;
+      MlpParams p = t.params();
+      p.weight_in = quantize_weight(t.weight_in, options, context);
+      p.weight_out = quantize_weight(t.weight_out, options, context);
+      ASSERT_NO_THROW(run(p, t.out, context));
+      // Weights that are what was quantised, in float, so that the reference sees the same.
+      for (Tensor* weight : {&t.weight_in, &t.weight_out}) {
+        const reference::Matrix w = weight->matrix();
+        const reference::Matrix rounded =
+            reference::dequantize(reference::quantize(w, options), w.rows, w.cols);
+        *weight = tensor(device(), DType::f32, {w.rows, w.cols}, rounded.values);
+      }
+      check_outputs(t, t.expected());
     }
   }
 }

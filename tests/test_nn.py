@@ -1,35 +1,11 @@
-"""postlude.nn: what the layers compute, which checkpoints they load, and when they bind again."""
-
-import copy
-import pickle
-import threading
+"""postlude.nn: what the layers compute, which checkpoints they load, and what they refuse."""
 
 import pytest
 import torch
 import torch.nn.functional as F
+from cases import DTYPES, EPS, NORMS, assert_accurate, assert_as_reference, grid, tensor
 
 from postlude import LayerNorm, RMSNorm, nn, reference
-
-FLOOR = {torch.float32: 2e-6, torch.bfloat16: 4e-3, torch.float16: 5e-4}
-DTYPES = list(FLOOR)
-EPS = 1e-5
-
-
-@pytest.fixture(autouse=True)
-def seeded():
-    torch.manual_seed(0)
-
-
-def frobenius(actual, exact):
-    return (torch.linalg.norm(actual.double() - exact) / torch.linalg.norm(exact)).item()
-
-
-def check(actual, exact, eager):
-    """The error against float64 is at most 1.25 times that of eager torch, or the floor."""
-    assert actual.shape == exact.shape
-    assert actual.dtype == eager.dtype
-    allowed = max(1.25 * frobenius(eager, exact), FLOOR[actual.dtype])
-    assert frobenius(actual, exact) <= allowed
 
 
 def scrambled(module):
@@ -40,7 +16,7 @@ def scrambled(module):
     return module
 
 
-def norm_of(module):
+def norm_value(module):
     if module.norm is None:
         return None
     if isinstance(module.norm, torch.nn.LayerNorm):
@@ -60,7 +36,7 @@ def mlp_arguments(module):
         "bias_out": last.bias,
         "activation": module.activation,
         "gated": module.gated,
-        "norm": norm_of(module) if module.norm_position == "pre" else None,
+        "norm": norm_value(module) if module.norm_position == "pre" else None,
         "add_residual": module.add_residual,
     }
 
@@ -68,31 +44,37 @@ def mlp_arguments(module):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("bias", [True, False])
 @pytest.mark.parametrize(("activation", "gated"), [(None, False), ("gelu", False), ("silu", True)])
-def test_linear(dtype, bias, activation, gated):
+def test_linear(dtype, bias, activation, gated, device):
     options = {"activation": activation, "gated": gated}
-    module = scrambled(nn.Linear(40, 24, bias=bias, dtype=dtype, **options))
-    x, residual = torch.randn(3, 5, 40, dtype=dtype), torch.randn(3, 5, 24, dtype=dtype)
+    module = scrambled(nn.Linear(40, 24, bias=bias, dtype=dtype, device=device, **options))
+    x, residual = (
+        tensor(3, 5, 40, dtype=dtype, device=device),
+        tensor(3, 5, 24, dtype=dtype, device=device),
+    )
     parts = [module.gate, module.up] if gated else [module]
-    weight = torch.cat([part.weight for part in parts])
-    shift = torch.cat([part.bias for part in parts]) if bias else None
+    arguments = (
+        x,
+        torch.cat([part.weight for part in parts]),
+        torch.cat([part.bias for part in parts]) if bias else None,
+    )
     for extra in (None, residual):
-        arguments = (x, weight, shift)
-        exact = reference.exact(reference.linear, *arguments, residual=extra, **options)
-        eager = reference.linear(*arguments, residual=extra, **options)
-        check(module(x, extra), exact, eager)
+        y = module(x, extra)
+        assert_as_reference(y, reference.linear, *arguments, residual=extra, **options)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("norm", [None, "layer", "rms"])
+@pytest.mark.parametrize("norm", NORMS)
 @pytest.mark.parametrize("bias", [True, False])
-def test_qkv(dtype, norm, bias):
-    module = nn.QKV(48, 4, 2, 16, bias=bias, norm=norm, eps=EPS, weight_offset=0.5, dtype=dtype)
-    x = torch.randn(2, 5, 48, dtype=dtype)
-    scrambled(module)
-    weight = torch.cat([module.q.weight, module.k.weight, module.v.weight])
-    shift = torch.cat([module.q.bias, module.k.bias, module.v.bias]) if bias else None
-    exact = reference.exact(reference.qkv, x, weight, shift, norm=norm_of(module))
-    check(module.merged(x), exact, reference.qkv(x, weight, shift, norm=norm_of(module)))
+def test_qkv(dtype, norm, bias, device):
+    options = {"norm": norm, "eps": EPS, "weight_offset": 0.5, "dtype": dtype, "device": device}
+    module = scrambled(nn.QKV(48, 4, 2, 16, bias=bias, **options))
+    x = tensor(2, 5, 48, dtype=dtype, device=device)
+    arguments = (
+        x,
+        torch.cat([module.q.weight, module.k.weight, module.v.weight]),
+        torch.cat([module.q.bias, module.k.bias, module.v.bias]) if bias else None,
+    )
+    assert_as_reference(module.merged(x), reference.qkv, *arguments, norm=norm_value(module))
     q, k, v = module(x)
     assert (q.shape, k.shape, v.shape) == ((2, 5, 4, 16), (2, 5, 2, 16), (2, 5, 2, 16))
     side_by_side = torch.cat([part.flatten(-2) for part in (q, k, v)], dim=-1)
@@ -101,49 +83,34 @@ def test_qkv(dtype, norm, bias):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("norm", [None, "layer", "rms"])
 @pytest.mark.parametrize(("activation", "gated"), [("gelu_tanh", False), ("silu", True)])
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("add_residual", [True, False])
-def test_mlp(dtype, norm, activation, gated, bias, add_residual):
-    module = nn.MLP(
-        32,
-        56,
-        activation=activation,
-        gated=gated,
-        bias=bias,
-        norm=norm,
-        eps=EPS,
-        add_residual=add_residual,
-        dtype=dtype,
-    )
-    scrambled(module)
-    x, residual = torch.randn(4, 32, dtype=dtype), torch.randn(4, 32, dtype=dtype)
-    input_bias = torch.randn(32, dtype=dtype)
+@pytest.mark.parametrize(
+    "options", grid(norm=NORMS, bias=[True, False], add_residual=[True, False])
+)
+def test_mlp(dtype, activation, gated, options, device):
+    options = options | {"activation": activation, "gated": gated, "eps": EPS}
+    options |= {"dtype": dtype, "device": device}
+    module = scrambled(nn.MLP(32, 56, **options))
+    x, residual = (tensor(4, 32, dtype=dtype, device=device) for _ in range(2))
+    input_bias = tensor(32, dtype=dtype, device=device)
     arguments = mlp_arguments(module)
-    check(module(x), reference.exact(reference.mlp, x, **arguments), reference.mlp(x, **arguments))
+    assert_as_reference(module(x), reference.mlp, x, **arguments)
     arguments |= {"residual": residual, "input_bias": input_bias}
-    exact = reference.exact(reference.mlp, x, **arguments)
-    check(module(x, residual, input_bias), exact, reference.mlp(x, **arguments))
+    assert_as_reference(module(x, residual, input_bias), reference.mlp, x, **arguments)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("norm", ["layer", "rms"])
-def test_mlp_with_its_norm_after_it(dtype, norm):
-    options = {"norm": norm, "eps": EPS, "norm_position": "post", "dtype": dtype}
+def test_mlp_with_its_norm_after_it(dtype, norm, device):
+    options = {"norm": norm, "eps": EPS, "norm_position": "post", "dtype": dtype, "device": device}
     module = scrambled(nn.MLP(32, 56, activation="gelu", **options))
-    x, residual = torch.randn(4, 32, dtype=dtype), torch.randn(4, 32, dtype=dtype)
-
-    def block(x, residual, norm, arguments):
-        return reference.norm(reference.mlp(x, residual=residual, **arguments), norm)
-
-    def exactly(x, residual):
-        y = reference.exact(reference.mlp, x, residual=residual, **mlp_arguments(module))
-        return reference.exact(reference.norm, y, norm_of(module))
-
+    x, residual = (tensor(4, 32, dtype=dtype, device=device) for _ in range(2))
     for extra in (None, residual):
-        eager = block(x, extra, norm_of(module), mlp_arguments(module))
-        check(module(x, extra), exactly(x, extra), eager)
+        arguments = mlp_arguments(module) | {"residual": extra}
+        y = reference.exact(reference.mlp, x, **arguments)
+        exact = reference.exact(reference.norm, y, norm_value(module))
+        eager = reference.norm(reference.mlp(x, **arguments), norm_value(module))
+        assert_accurate(module(x, extra), exact, eager)
 
 
 def test_small_integers_are_exact():
@@ -261,6 +228,17 @@ def test_qkv_from_torch():
             torch.testing.assert_close(part.flatten(-2), linear(norm(x)))
 
 
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("kind", [torch.nn.LayerNorm, torch.nn.RMSNorm])
+def test_norms_of_torch_with_and_without_parameters(kind, affine):
+    norm = scrambled(kind(16, eps=EPS, elementwise_affine=affine))
+    q, k, v = (torch.nn.Linear(16, 16) for _ in range(3))
+    module, x = nn.QKV.from_torch(q, k, v, norm, head_dim=8), torch.randn(3, 16)
+    assert any(key.startswith("norm.") for key in module.state_dict()) == affine
+    with torch.no_grad():
+        torch.testing.assert_close(module(x)[0].flatten(-2), q(norm(x)))
+
+
 def test_from_torch_gated():
     gate, up, down = (torch.nn.Linear(16, 24), torch.nn.Linear(16, 24), torch.nn.Linear(24, 16))
     x = torch.randn(3, 16)
@@ -287,181 +265,6 @@ def test_source_modules_stay_as_they_were():
     assert linear.weight.requires_grad
 
 
-# Binding
-
-
-def change_in_place(module):
-    module.fc1.weight.mul_(-1.0)
-
-
-def change_norm(module):
-    module.norm.weight.mul_(-1.0)
-
-
-def replace_parameter(module):
-    module.fc2.weight = torch.nn.Parameter(-module.fc2.weight, requires_grad=False)
-
-
-def replace_data(module):
-    module.fc1.bias.data = -module.fc1.bias.data
-
-
-def remove_bias(module):
-    module.fc2.bias = None
-
-
-def replace_child(module):
-    module.fc1 = torch.nn.Linear(16, 24).requires_grad_(False)
-
-
-def load(module):
-    module.load_state_dict({key: -value for key, value in module.state_dict().items()})
-
-
-def load_assigning(module):
-    module.load_state_dict({key: -value for key, value in module.state_dict().items()}, assign=True)
-
-
-CHANGES = [
-    change_in_place,
-    change_norm,
-    replace_parameter,
-    replace_data,
-    remove_bias,
-    replace_child,
-    load,
-    load_assigning,
-]
-
-
-def post_norm_mlp():
-    return scrambled(nn.MLP(16, 24, activation="gelu", norm="layer", eps=EPS, norm_position="post"))
-
-
-@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-@pytest.mark.parametrize("make", [post_norm_mlp])
-def test_a_changed_parameter_is_bound_again(change, make):
-    module, x = make(), torch.randn(3, 16)
-    before = module(x)
-    change(module)
-    fresh = make()
-    fresh.fc2.bias = copy.deepcopy(module.fc2.bias)
-    fresh.load_state_dict(module.state_dict())
-    after = module(x)
-    assert not torch.equal(after, before)
-    assert torch.equal(after, fresh(x))
-
-
-def test_unchanged_parameters_are_bound_once(monkeypatch):
-    module, made = nn.MLP(16, 24, activation="gelu"), []
-    make = module._make
-    monkeypatch.setattr(module, "_make", lambda: made.append(1) or make())
-    for _ in range(3):
-        module(torch.randn(2, 16))
-    assert len(made) == 1
-    module.refresh()
-    module(torch.randn(2, 16))
-    assert len(made) == 2
-
-
-def test_a_write_through_data_needs_refresh():
-    module, x = nn.Linear(16, 8, bias=False), torch.randn(3, 16)
-    module(x)
-    module.weight.data.zero_()
-    module.refresh()
-    assert torch.equal(module(x), torch.zeros(3, 8))
-
-
-def test_other_dtype_and_back_is_not_mistaken_for_unchanged():
-    module, x = nn.Linear(64, 64, bias=False), torch.randn(3, 64)
-    module(x)
-    rounded = copy.deepcopy(module)
-    rounded.weight.copy_(module.weight.bfloat16())
-    module.to(torch.bfloat16).to(torch.float32)
-    assert torch.equal(module(x), rounded(x))
-
-
-def test_children_moved_alone_are_not_mistaken_for_unchanged():
-    module, x = nn.MLP(64, 64, activation="relu"), torch.randn(3, 64)
-    module(x)
-    for child in (module.fc1, module.fc2):
-        child.to(torch.bfloat16).to(torch.float32)
-    fresh = nn.MLP(64, 64, activation="relu")
-    fresh.load_state_dict(module.state_dict())
-    assert torch.equal(module(x), fresh(x))
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_to_another_dtype(dtype):
-    module, x = scrambled(nn.MLP(16, 24, activation="gelu")), torch.randn(3, 16)
-    module(x)
-    module.to(dtype)
-    arguments = mlp_arguments(module)
-    x = x.to(dtype)
-    check(module(x), reference.exact(reference.mlp, x, **arguments), reference.mlp(x, **arguments))
-
-
-def test_inference_tensors():
-    with torch.inference_mode():
-        module, x = nn.MLP(16, 24, activation="gelu"), torch.randn(3, 16)
-        first = module(x)
-        assert torch.equal(module(x), first)
-        module.fc1 = torch.nn.Linear(16, 24)
-        assert not torch.equal(module(x), first)
-    with torch.no_grad():
-        module(x)
-
-
-def test_batch_invariant_rows_do_not_depend_on_the_batch():
-    module = nn.MLP(64, 96, activation="gelu", norm="layer", eps=EPS, batch_invariant=True)
-    assert module.batch_invariant
-    x = torch.randn(37, 64)
-    together = module(x)
-    for row in (0, 17, 36):
-        assert torch.equal(module(x[row : row + 1])[0], together[row])
-
-
-def test_batch_invariant_can_be_set_later():
-    module, x = nn.Linear(16, 8), torch.randn(3, 16)
-    module(x)
-    module.batch_invariant = True
-    assert torch.equal(module(x)[:1], module(x[:1]))
-    assert copy.deepcopy(module).batch_invariant
-
-
-def test_deepcopy_and_pickle():
-    module, x = scrambled(nn.QKV(16, 2, norm="layer", eps=EPS)), torch.randn(3, 16)
-    expected = module.merged(x)
-    for twin in (copy.deepcopy(module), pickle.loads(pickle.dumps(module))):
-        assert torch.equal(twin.merged(x), expected)
-        twin.q.weight.zero_()
-        twin.merged(x)
-    assert torch.equal(module.merged(x), expected)
-    state = pickle.loads(pickle.dumps(module.state_dict()))
-    fresh = nn.QKV(16, 2, norm="layer", eps=EPS)
-    fresh.load_state_dict(state)
-    assert torch.equal(fresh.merged(x), expected)
-
-
-def test_threads_share_a_module():
-    module = nn.MLP(32, 64, activation="gelu", norm="rms", eps=EPS)
-    inputs = [torch.randn(4, 32) for _ in range(8)]
-    expected = [copy.deepcopy(module)(x) for x in inputs]
-    results = [None] * len(inputs)
-
-    def work(i):
-        with torch.inference_mode():
-            results[i] = [module(inputs[i]) for _ in range(20)]
-
-    threads = [threading.Thread(target=work, args=(i,)) for i in range(len(inputs))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for result, y in zip(results, expected, strict=True):
-        assert all(torch.equal(each, y) for each in result)
-
-
 # Errors
 
 
@@ -482,21 +285,6 @@ def test_refuses_to_be_differentiated(name, sizes, options):
     ):
         module(x)
     with torch.inference_mode():
-        module(x)
-
-
-def test_binding_inside_a_graph_capture_is_an_error(monkeypatch):
-    module, x = nn.Linear(16, 8), torch.randn(2, 16)
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
-    with pytest.raises(RuntimeError, match="CUDA graph capture"):
-        module(x)
-    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: False)
-    y = module(x)
-    monkeypatch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
-    assert torch.equal(module(x), y)
-    module.weight.mul_(2)
-    with pytest.raises(RuntimeError, match="a parameter changed"):
         module(x)
 
 

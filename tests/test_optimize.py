@@ -5,12 +5,12 @@ import pickle
 
 import pytest
 import torch
+from cases import FLOOR
 
 import postlude
 
 transformers = pytest.importorskip("transformers")
 
-FLOOR = {torch.float32: 2e-6, torch.bfloat16: 4e-3, torch.float16: 5e-4}
 VOCABULARY = 99
 SMALL = {"vocab_size": VOCABULARY, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 ENCODER = {
@@ -94,8 +94,10 @@ def frobenius(actual, exact):
     return (torch.linalg.norm(actual.double() - exact) / torch.linalg.norm(exact)).item()
 
 
-def check(model, ids, mask):
+def check(model, ids, mask, device="cpu"):
     """The error against float64 is at most 1.25 times that of the eager model, or the floor."""
+    model, ids = model.to(device), ids.to(device)
+    mask = None if mask is None else mask.to(device)
     double = copy.deepcopy(model).double()
     double.set_attn_implementation("sdpa")  # the eager one goes through float32
     exact = run(double, ids, mask)
@@ -112,16 +114,16 @@ def check(model, ids, mask):
 
 @pytest.mark.parametrize("name", ENCODERS)
 @pytest.mark.parametrize("padded", [False, True])
-def test_encoders(name, padded):
+def test_encoders(name, padded, device):
     ids = tokens()
-    check(encoder(name), ids, mask_of(ids) if padded else None)
+    check(encoder(name), ids, mask_of(ids) if padded else None, device)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("make", MODELS)
-def test_half_precision(make, dtype):
+def test_half_precision(make, dtype, device):
     ids = tokens()
-    check(make().to(dtype), ids, mask_of(ids))
+    check(make().to(dtype), ids, mask_of(ids), device)
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
@@ -139,8 +141,8 @@ def test_activations(activation):
 
 @pytest.mark.parametrize("make", DECODERS)
 @pytest.mark.parametrize("cache", [True, False])
-def test_generates_the_same_tokens(make, cache):
-    model, ids = make(), tokens()
+def test_generates_the_same_tokens(make, cache, device):
+    model, ids = make().to(device), tokens().to(device)
     options = {"max_new_tokens": 16, "min_new_tokens": 16, "do_sample": False, "use_cache": cache}
     options["attention_mask"] = mask_of(ids, left=True)
     with torch.inference_mode():
@@ -362,6 +364,17 @@ def test_layers_that_others_changed_are_skipped():
     report = skipped(model, "Adapter")
     assert [item.path for item in report.fused] == ["model.layers.0"]
     assert [item.path for item in report.skipped] == ["model.layers.1"]
+
+
+def test_layers_with_an_attention_of_another_kind_are_skipped():
+    class LlamaAttention(type(llama().model.layers[0].self_attn)):
+        def forward(self, hidden_states, **kwargs):
+            output, weights = super().forward(hidden_states, **kwargs)
+            return 2 * output, weights
+
+    model = llama()
+    model.model.layers[0].self_attn.__class__ = LlamaAttention
+    skipped(model, "self_attn is a test_optimize.LlamaAttention")
 
 
 def test_layers_with_hooks_are_skipped():

@@ -1,9 +1,9 @@
-"""Fails on what ptxas says of a CUDA build: serialised wgmma (C7510), and spills in the kernels of a list.
+"""Fails on what ptxas says of a CUDA build: serialised wgmma (C7510) and spills in hot kernels.
 
 Usage: python tools/check_ptxas.py [--kernels src/cuda/hot_kernels.txt] [--complete] [log ...]
 
-The logs (or standard input) are those of a build with -Xptxas -v. --complete also fails where a kernel of the list was
-not compiled at all, as in a log of a partial build.
+The logs (or standard input) are those of a build with -Xptxas -v. --complete also fails where a
+kernel of the list was not compiled at all, as in the log of a partial build.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def read(lines: Iterable[str]) -> Iterator[Kernel]:
 
 def holds(mangled: str, name: str) -> bool:
     """Whether a mangled name is that of a function of this name: its length precedes it there."""
-    return re.search(rf"(?<!\d){len(name)}{re.escape(name)}", mangled) is not None
+    return f"{len(name)}{name}" in mangled
 
 
 def problems(lines: list[str], hot: list[str], complete: bool) -> Iterator[str]:

@@ -22,7 +22,7 @@ Unsupported = _C.Unsupported
 Weight = _C.Weight
 clear_workspaces = _C.clear_workspaces
 show_config = _C.show_config
-__version__: str = _C.__version__
+__version__: str = _C.version
 
 __all__ = [
     "LayerNorm",

@@ -8,11 +8,14 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _native
 
-_C = _native.load()
+if TYPE_CHECKING:
+    from . import _C as _C
+else:
+    _C = _native.load()
 
 _DLPACK = (1, 3)
 _DLPACK_CUDA = 2
@@ -57,12 +60,13 @@ _CAPSULE = Adapter("")
 @functools.cache
 def _torch() -> Adapter:
     import torch
+    import torch.utils.dlpack as dlpack
 
     def empty(shape: tuple[int, ...], dtype: str, device: str) -> Any:
         return torch.empty(shape, dtype=getattr(torch, dtype), device=device)
 
     def export(tensor: Any, writable: bool, stream: int | None) -> Any:
-        return torch.utils.dlpack.to_dlpack(tensor)
+        return dlpack.to_dlpack(tensor)  # type: ignore[attr-defined]
 
     return Adapter(
         "torch",
@@ -70,7 +74,7 @@ def _torch() -> Adapter:
         export=export,
         new_like=torch.Tensor.new_empty,
         empty=empty,
-        wrap=torch.from_dlpack,
+        wrap=dlpack.from_dlpack,
         keep=torch.Tensor.detach,  # shares the storage, also after `tensor.data = ...`
         stream=lambda index: torch.cuda.current_stream(index).cuda_stream,
         grad_enabled=torch.is_grad_enabled,
@@ -82,8 +86,10 @@ def _numpy() -> Adapter:
     import numpy
 
     def export(array: Any, writable: bool, stream: int | None) -> Any:
-        if array.flags.writeable or writable:
+        if array.flags.writeable:
             return array.__dlpack__()
+        if writable:
+            raise BufferError("it is read-only")
         # Lent for reading through a writable alias: before NumPy 2.1 no read-only array has a __dlpack__.
         interface = dict(array.__array_interface__)
         interface["data"] = (interface["data"][0], False)

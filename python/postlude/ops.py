@@ -246,12 +246,12 @@ def quantize_weight(
     return _C.quantize_weight(weight, bits, group, groups, group_size, stream)
 
 
-def quantized_weight(values: Any, scales: Any, *, group: str) -> Weight:
-    """A Weight on int8 ``values`` (out, in) and float32 ``scales`` that exist already; it copies neither and keeps both.
+def quantized_weight(weight: Any, scales: Any, *, group: str) -> Weight:
+    """A Weight on an int8 ``weight`` (out, in) and float32 ``scales`` that exist already; it copies neither and keeps both.
 
     ``scales`` has the shape that ``quantize_weight`` says for this ``group``. ValueError for another shape or dtype.
     """
-    return _C.quantized_weight(values, scales, group)
+    return _C.quantized_weight(weight, scales, group)
 
 
 class Linear:

@@ -18,6 +18,8 @@ namespace postlude {
 namespace detail {
 namespace {
 
+// Rows of a tile whose bits must not depend on the number of rows: every product has that many, the missing ones 0. In
+// oneDNN's brgemm kernels a row's bits do not depend on its place in the tile; in others they may, so they get one row.
 constexpr std::int64_t invariant_rows = 16;
 
 // How one problem is cut, and what each thread needs.
@@ -83,8 +85,25 @@ bool find_matmuls(const Gemm& g, const ContextState& context, Tiling& t) {
   return true;
 }
 
+bool rows_are_independent(const Tiling& t) {
+  for (const auto& by_row : t.matmul) {
+    for (const Matmul* matmul : by_row) {
+      if (matmul != nullptr && matmul->impl().rfind("brg", 0) != 0) return false;
+    }
+  }
+  return true;
+}
+
 bool plain_strides_ok(const WeightOperand& w, std::int64_t n, std::int64_t k) {
   return w.stride_k == 1 ? (w.stride_n >= k || n == 1) : w.stride_n == 1 && (w.stride_k >= n || k == 1);
+}
+
+// Looks up the primitives, with one row a tile where more would show in the bits.
+bool fit(const Gemm& g, const ContextState& context, Tiling& t) {
+  if (!find_matmuls(g, context, t)) return false;
+  if (!g.batch_invariant || rows_are_independent(t)) return true;
+  t.rows = 1;
+  return find_matmuls(g, context, t);
 }
 
 // The tiling of a problem, or the reason why there is none.
@@ -98,24 +117,23 @@ const char* make_tiling(const Gemm& g, const ContextState& context, Tiling& t) {
   t.rows = g.batch_invariant ? invariant_rows : canonical_rows;
   t.columns = packed ? packed_weight(g)->columns : std::min(panel_columns(g.n, g.k, g.x.dtype), g.n);
   t.panels = ceil_div(g.n, t.columns);
-  t.row_tiles = ceil_div(g.m, t.rows);
-  t.threads = team_size(t.panels * t.row_tiles, estimated_microseconds(g));
-  const bool rows_ok = g.x.stride >= g.k || g.m == 1;
+  t.threads = team_size(t.panels * ceil_div(g.m, t.rows), estimated_microseconds(g));
   if (g.k > 0) {
-    t.convert_x = t.compute != g.x.dtype || !rows_ok || t.pad_rows;
-    bool found = find_matmuls(g, context, t);
+    t.convert_x = t.compute != g.x.dtype || t.pad_rows || (g.x.stride < g.k && g.m > 1);
+    bool found = fit(g, context, t);
     if (!found && packed) {
       // Packed layouts are made for tiles of canonical_rows: those always run.
       t.pad_rows = t.convert_x = true;
-      found = find_matmuls(g, context, t);
-    }
-    if (!found && t.compute != DType::f32) {
+      t.rows = canonical_rows;
+      found = fit(g, context, t);
+    } else if (!found && t.compute != DType::f32) {
       t.compute = DType::f32;
       t.convert_w = t.convert_x = true;
-      found = find_matmuls(g, context, t);
+      found = fit(g, context, t);
     }
     if (!found) return "oneDNN has no optimised matmul for the tile on this machine";
   }
+  t.row_tiles = ceil_div(g.m, t.rows);
   const auto tile_bytes = [](std::int64_t elements, std::size_t size) {
     return align_up(static_cast<std::size_t>(elements) * size);
   };

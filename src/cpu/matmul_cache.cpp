@@ -1,27 +1,14 @@
 // oneDNN matmul primitives for tiles: see matmul_cache.hpp.
 #include "cpu/matmul_cache.hpp"
 
-#include <omp.h>
-
 #include "cpu/isa/tile_ops.hpp"
+#include "cpu/threads.hpp"
 
 namespace postlude {
 namespace detail {
 namespace {
 
 using dnnl::memory;
-
-// While it lives, this thread's OpenMP team size is 1, so that a primitive built meanwhile runs on one thread.
-class OneThread {
- public:
-  OneThread() : saved_(omp_get_max_threads()) { omp_set_num_threads(1); }
-  ~OneThread() { omp_set_num_threads(saved_); }
-  OneThread(const OneThread&) = delete;
-  OneThread& operator=(const OneThread&) = delete;
-
- private:
-  int saved_;
-};
 
 bool is_reference(const char* impl) { return std::string(impl).rfind("ref", 0) == 0; }
 

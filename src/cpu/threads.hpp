@@ -29,10 +29,24 @@ inline Range share(std::int64_t items, int thread, int team) {
   return {items * thread / team, items * (thread + 1) / team};
 }
 
-// Runs work(thread, team) on each thread of a team. `work` must not throw.
+// While it lives, OpenMP teams that this thread starts have one thread. oneDNN builds a primitive for the team size of the
+// moment, and its older kernels also split their work by the team size at run time, which would show in the bits.
+class OneThread {
+ public:
+  OneThread() : saved_(omp_get_max_threads()) { omp_set_num_threads(1); }
+  ~OneThread() { omp_set_num_threads(saved_); }
+  OneThread(const OneThread&) = delete;
+  OneThread& operator=(const OneThread&) = delete;
+
+ private:
+  int saved_;
+};
+
+// Runs work(thread, team) on each thread of a team. Inside `work` no further team starts; it must not throw.
 template <class Work>
 void run_team(int threads, const Work& work) {
   if (threads <= 1) {
+    const OneThread guard;
     work(0, 1);
     return;
   }

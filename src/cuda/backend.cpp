@@ -27,7 +27,7 @@ int device_count() {
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status == cudaErrorInsufficientDriver || status == cudaErrorNoDevice) {
     cudaGetLastError();
-    throw CudaError(std::string("[Context] device: this machine has no GPU that CUDA can use: ") +
+    throw CudaError(std::string("[Context] device: this machine has no GPU and driver that this build can use: ") +
                         cudaGetErrorString(status),
                     static_cast<int>(status));
   }
@@ -51,7 +51,10 @@ void load_kernels(int sm) {
     cuda::load_copy();
     cuda::load_quantize();
   } catch (const CudaError& error) {
-    if (error.code() != cudaErrorNoKernelImageForDevice) throw;
+    if (error.code() != cudaErrorNoKernelImageForDevice &&
+        error.code() != cudaErrorInvalidDeviceFunction) {
+      throw;
+    }
     throw CudaError("[Context] device: it is sm_" + std::to_string(sm) +
                         ", and this build holds code for " POSTLUDE_CUDA_ARCHITECTURES " only",
                     error.code());

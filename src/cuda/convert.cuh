@@ -56,12 +56,14 @@ void dispatch_type(DType dtype, Function&& function) {
   }
 }
 
-// Width neighbours of a row as they lie in memory. A run moves in 16-byte pieces where it is whole and aligned.
+// Width neighbours of a row as they lie in memory. A run moves in 16-byte pieces where it is whole
+// and aligned.
 template <class T, int Width>
 struct Run {
   alignas(Width * sizeof(T) % 16 == 0 ? 16 : sizeof(T)) T value[Width];
 
-  // The first `count` of Width elements from `from`, then zeros. vector: `from` is aligned to 16 bytes.
+  // The first `count` of Width elements from `from`, then zeros. vector: `from` is aligned to 16
+  // bytes.
   __device__ void load(const T* from, int count, bool vector) {
     constexpr int pieces = Width * sizeof(T) / 16;
     if (pieces > 0 && vector && count >= Width) {

@@ -1,4 +1,5 @@
-// Copies of rows, in the widest units that their addresses allow, and of matrices, transposed in shared memory.
+// Copies of rows, in the widest units that their addresses allow, and of matrices, transposed in
+// shared memory.
 #include "cuda/copy.hpp"
 
 #include "cuda/launch.cuh"
@@ -58,7 +59,8 @@ struct MatrixCopy {
   std::int64_t tiles = 0;
 };
 
-// Neighbouring threads read along the dimension in which `from` has stride 1, and write along that of `to`.
+// Neighbouring threads read along the dimension in which `from` has stride 1, and write along that
+// of `to`.
 template <class Unit>
 __global__ void __launch_bounds__(threads) copy_tiles(const __grid_constant__ MatrixCopy a) {
   __shared__ Unit tile[side][side + 1];

@@ -10,7 +10,8 @@ namespace postlude {
 namespace detail {
 namespace cuda {
 
-// Makes a device current for a scope, and the caller's current again afterwards. Costs one query where they agree.
+// Makes a device current for a scope, and the caller's current again afterwards. Costs one query
+// where they agree.
 class DeviceGuard {
  public:
   explicit DeviceGuard(int device) {

@@ -11,8 +11,9 @@ namespace postlude {
 namespace detail {
 namespace cuda {
 
-// Throws CudaError with the call's name and CUDA's own words unless `status` is success. The runtime's record of the
-// last error is cleared, so that the next check does not report this one again.
+// Throws CudaError with the call's name and CUDA's own words unless `status` is success. The
+// runtime's record of the last error is cleared, so that the next check does not report this one
+// again.
 inline void check(cudaError_t status, const char* call) {
   if (status == cudaSuccess) return;
   cudaGetLastError();

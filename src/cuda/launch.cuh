@@ -21,8 +21,8 @@ struct LaunchShape {
   std::size_t shared_bytes = 0;
 };
 
-// The number of blocks for `items` of work. Kernels loop over their items in strides of the grid, so that no size is
-// too large.
+// The number of blocks for `items` of work. Kernels loop over their items in strides of the grid,
+// so that no size is too large.
 inline unsigned grid_of(std::int64_t items) {
   return static_cast<unsigned>(std::min<std::int64_t>(items, 2147483647));
 }
@@ -38,7 +38,8 @@ void launch(const char* name, void (*kernel)(Params...), const LaunchShape& shap
   check(cudaLaunchKernelEx(&config, kernel, std::forward<Args>(args)...), name);
 }
 
-// Loads a kernel on the current device and allows it `shared_bytes` of dynamic shared memory, so that no call has to.
+// Loads a kernel on the current device and allows it `shared_bytes` of dynamic shared memory, so
+// that no call has to.
 template <class... Params>
 void load_kernel(void (*kernel)(Params...), std::size_t shared_bytes = 0) {
   cudaFuncAttributes attributes;

@@ -1,4 +1,5 @@
-// RowsArg, VectorArg and ScaleArg: the core's Rows and Vector as kernels take them, with what their addresses allow.
+// RowsArg, VectorArg and ScaleArg: the core's Rows and Vector as kernels take them, with what their
+// addresses allow.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +14,9 @@ namespace cuda {
 // Elements that a thread handles at once; runs start at multiples of it.
 inline constexpr int run_width = 8;
 
-inline bool is_aligned(const void* data) { return reinterpret_cast<std::uintptr_t>(data) % 16 == 0; }
+inline bool is_aligned(const void* data) {
+  return reinterpret_cast<std::uintptr_t>(data) % 16 == 0;
+}
 
 // Rows of a float dtype; absent where data is null. vector: each starts at a multiple of 16 bytes.
 struct RowsArg {
@@ -45,8 +48,8 @@ struct RowsArg {
   }
 };
 
-// `m` is the number of rows: the stride of a single one is not looked at, so that one row of a matrix is treated as
-// all of them are.
+// `m` is the number of rows: the stride of a single one is not looked at, so that one row of a
+// matrix is treated as all of them are.
 inline RowsArg rows_arg(const Rows& rows, std::int64_t m) {
   if (!rows.present) return {};
   const auto pitch = rows.stride * static_cast<std::int64_t>(size_of(rows.dtype));
@@ -54,7 +57,8 @@ inline RowsArg rows_arg(const Rows& rows, std::int64_t m) {
           is_aligned(rows.data) && (m <= 1 || pitch % 16 == 0)};
 }
 
-// A vector of a float dtype with stride 1; absent where data is null. vector: it starts at a multiple of 16 bytes.
+// A vector of a float dtype with stride 1; absent where data is null. vector: it starts at a
+// multiple of 16 bytes.
 struct VectorArg {
   const void* data = nullptr;
   DType dtype = DType::f32;

@@ -63,26 +63,17 @@ def shared_norm(module: torch.nn.Module | None) -> torch.nn.Module | None:
     if module is None:
         return None
     weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
-    eps = getattr(module, "eps", getattr(module, "variance_epsilon", None))
-    shape = getattr(module, "normalized_shape", None)
-    if weight is None and shape is not None:
-        weight = torch.ones(shape)
-    if not isinstance(weight, Tensor) or weight.dim() != 1:
-        raise TypeError(
-            f"expected a norm over the last dimension, with a weight, got {type(module).__name__}"
-        )
-    if isinstance(module, torch.nn.LayerNorm):
-        norm: torch.nn.Module = torch.nn.LayerNorm(
-            len(weight), eps=module.eps, bias=bias is not None, device="meta"
-        )
-    elif bias is None and "rmsnorm" in type(module).__name__.lower():
-        eps = torch.finfo(weight.dtype).eps if eps is None else eps
-        norm = torch.nn.RMSNorm(len(weight), eps=eps, device="meta")
+    layer, kind = isinstance(module, torch.nn.LayerNorm), type(module).__name__
+    shape = tuple(getattr(module, "normalized_shape", () if weight is None else weight.shape))
+    if len(shape) != 1 or not (layer or (bias is None and "rmsnorm" in kind.lower())):
+        raise TypeError(f"expected a LayerNorm or an RMSNorm over the last dimension, got {kind}")
+    norm: torch.nn.Module
+    if layer:
+        norm = torch.nn.LayerNorm(shape, eps=_eps(module), elementwise_affine=False)
     else:
-        raise TypeError(f"expected a LayerNorm or an RMSNorm, got {type(module).__name__}")
-    norm.weight = frozen(weight)
-    if bias is not None:
-        norm.bias = frozen(bias)
+        norm = torch.nn.RMSNorm(shape, eps=_eps(module), elementwise_affine=False)
+    for name, value in (("weight", weight), ("bias", bias)):
+        norm.register_parameter(name, None if value is None else frozen(value))
     return norm
 
 
@@ -90,11 +81,15 @@ def norm_value(module: Any, weight_offset: float = 0.0) -> Norm | None:
     """The norm as ops take it; ``module`` is a torch.nn.LayerNorm, an RMSNorm or None."""
     if module is None:
         return None
-    weight = module.weight.detach()
     if isinstance(module, torch.nn.LayerNorm):
-        return LayerNorm(weight, None if module.bias is None else module.bias.detach(), module.eps)
-    eps = getattr(module, "variance_epsilon", None)
-    return RMSNorm(weight, module.eps if eps is None else eps, weight_offset)
+        return LayerNorm(module.weight, module.bias, module.eps)
+    return RMSNorm(module.weight, _eps(module), weight_offset)
+
+
+def _eps(module: Any) -> float:
+    eps: float | None = getattr(module, "variance_epsilon", None)
+    eps = module.eps if eps is None else eps
+    return torch.finfo(module.weight.dtype).eps if eps is None else eps
 
 
 def merge(linears: Sequence[torch.nn.Module]) -> tuple[Tensor, Tensor | None]:

@@ -20,6 +20,11 @@ class Linear(Bound):
     Parameters need no gradient.
     """
 
+    weight: torch.nn.Parameter
+    bias: torch.nn.Parameter | None
+    gate: torch.nn.Linear
+    up: torch.nn.Linear
+
     def __init__(
         self,
         in_features: int,
@@ -84,13 +89,14 @@ class Linear(Bound):
         if self.gated:
             weight, bias = _parts.merge([self.gate, self.up])
         else:
-            weight, bias = self.weight.detach(), None if self.bias is None else self.bias.detach()
-        options = {
-            "activation": self.activation,
-            "gated": self.gated,
-            "batch_invariant": self.batch_invariant,
-        }
-        op = ops.Linear(weight, bias, **options)
+            weight, bias = self.weight, self.bias
+        op = ops.Linear(
+            weight,
+            bias,
+            activation=self.activation,
+            gated=self.gated,
+            batch_invariant=self.batch_invariant,
+        )
         return op, op.packed_bytes
 
     def extra_repr(self) -> str:

@@ -11,6 +11,8 @@ from .. import ops
 from . import _parts
 from ._bound import Bound
 
+_NAMES = {False: ("fc1", "fc2"), True: ("gate", "up", "down")}
+
 
 class MLP(Bound):
     """With r = x (+ residual) (+ input_bias) and F(n) = act(n W1^T + b1) W2^T + b2, or gated
@@ -80,8 +82,7 @@ class MLP(Bound):
         self.intermediate_size, self.hidden_size = inputs[0].weight.shape
         self.gated = len(inputs) == 2
         self.norm = norm
-        names = ("gate", "up", "down") if self.gated else ("fc1", "fc2")
-        for name, module in zip(names, (*inputs, down), strict=True):
+        for name, module in zip(_NAMES[self.gated], (*inputs, down), strict=True):
             self.add_module(name, module.requires_grad_(False))
 
     def _options(
@@ -114,9 +115,9 @@ class MLP(Bound):
         return y
 
     def _make(self) -> tuple[Any, int]:
-        first, last = ([self.gate, self.up], self.down) if self.gated else ([self.fc1], self.fc2)
+        *first, last = (self.get_submodule(name) for name in _NAMES[self.gated])
         weight_in, bias_in = _parts.merge(first)
-        weight_out, bias_out = _parts.merge([last])
+        weight_out, bias_out = _parts.logical(last)
         norm = _parts.norm_value(self.norm, self.weight_offset)
         post = self.norm_position == "post" and norm is not None
         op = ops.Mlp(

@@ -104,8 +104,9 @@ class QKV(Bound):
         RuntimeError where autograd would expect a gradient; ValueError where shapes or dtypes
         disagree.
         """
-        y = self.merged(x)
-        q, k, v = y.view(*x.shape[:-1], sum(self._heads), self.head_dim).split(self._heads, dim=-2)
+        y = self._ready(x)(x)
+        by_head = y.view(*x.shape[:-1], sum(self._heads), self.head_dim)
+        q, k, v = by_head.split_with_sizes(self._heads, -2)
         return q, k, v
 
     def merged(self, x: Tensor) -> Tensor:

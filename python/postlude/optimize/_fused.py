@@ -56,7 +56,7 @@ class FusedLayer(Bound, Swapped):
     """A layer that runs bound ops on its own parameters; subclasses write ``forward``, ``_ops``."""
 
     FUSES: ClassVar[tuple[str, ...]]
-    CORE: ClassVar[type[AttentionCore]]
+    CORE: ClassVar[Any]
     quantize: str | None = None
 
     @classmethod
@@ -134,12 +134,11 @@ class Binder:
         return op
 
 
-def fuse(layer: torch.nn.Module, kind: type[FusedLayer], quantize: str | None) -> None:
+def fuse(layer: Any, kind: Any, quantize: str | None) -> None:
     """Turns ``layer`` into a ``kind`` and binds its ops, or raises and leaves it as it was."""
     core = kind.core(layer)
-    core.__class__ = _class(kind.CORE, type(core))
-    layer.__class__ = _class(kind, type(layer))
-    assert isinstance(layer, FusedLayer)
+    core.__class__ = _class(kind.CORE, core.__class__)
+    layer.__class__ = _class(kind, layer.__class__)
     layer.quantize = quantize
     try:
         layer._bind()
@@ -159,12 +158,18 @@ def restore(layer: torch.nn.Module) -> None:
         layer.__dict__.pop(name, None)
 
 
+# Where the submodules of an unchanged layer come from, besides the layer's own module.
+_ORDINARY = ("torch.nn.", "transformers.activations", "transformers.pytorch_utils")
+
+
 def obstacle(layer: torch.nn.Module, kind: type[FusedLayer]) -> str | None:
-    """Why ``layer`` cannot be fused, whatever its family, or None: hooks or another forward."""
+    """Why ``layer`` cannot be fused, whatever its family, or None: hooks, or foreign code."""
     if _signature(layer) != list(inspect.signature(kind.forward).parameters):
         return f"{type(layer).__name__}.forward has another signature than the one known"
     core = kind.core(layer)
     for name, module in layer.named_modules():
+        if not type(module).__module__.startswith((type(layer).__module__, *_ORDINARY)):
+            return f"{name} is a {type(module).__module__}.{type(module).__name__}"
         if "forward" in module.__dict__:
             return f"{name or 'the layer'} has a forward of its own (set on the instance)"
         if module is not layer and any(_foreign(hook, module is core) for hook in _hooks(module)):
@@ -176,15 +181,12 @@ def plain(layer: torch.nn.Module, *paths: str) -> str | None:
     """Why one of the submodules is no ordinary linear layer or norm, or None."""
     for path in paths:
         module = layer.get_submodule(path)
-        known = type(module).__name__ in ("Linear", "Conv1D", "LayerNorm", "LlamaRMSNorm")
-        if not known or type(module).__module__.split(".")[0] not in ("torch", "transformers"):
-            return f"{path} is a {type(module).__module__}.{type(module).__name__}"
+        if type(module).__name__ not in ("Linear", "Conv1D", "LayerNorm", "LlamaRMSNorm"):
+            return f"{path} is a {type(module).__name__}"
         if any(
             type(p) is not torch.nn.Parameter for p in module._parameters.values() if p is not None
         ):
             return f"{path} has parameters of a special kind"
-        if module.weight is None:
-            return f"{path} has no weight"
     return None
 
 

@@ -49,6 +49,9 @@ def obstacle(layer: Any) -> str | None:
 class Core(_fused.AttentionCore):
     """BertSelfAttention on the merged projections."""
 
+    num_attention_heads: int
+    attention_head_size: int
+
     def forward(
         self,
         merged: Tensor,
@@ -58,10 +61,8 @@ class Core(_fused.AttentionCore):
     ) -> tuple[Tensor, Tensor | None]:
         """merged (batch, tokens, 3 * hidden) -> context (batch, tokens, hidden), and weights."""
         lead = merged.shape[:-1]
-        heads: Any = self.num_attention_heads
-        q, k, v = (
-            merged.view(*lead, 3, heads, self.attention_head_size).permute(2, 0, 3, 1, 4).unbind()
-        )
+        heads = (3, self.num_attention_heads, self.attention_head_size)
+        q, k, v = merged.view(*lead, *heads).permute(2, 0, 3, 1, 4).unbind()
         if past_key_values is not None:
             cache = getattr(past_key_values, "self_attention_cache", past_key_values)
             k, v = cache.update(k, v, self.layer_idx)

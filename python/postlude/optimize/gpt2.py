@@ -26,6 +26,9 @@ def obstacle(layer: Any) -> str | None:
 class Core(_fused.AttentionCore):
     """GPT2Attention between its two projections."""
 
+    num_heads: int
+    head_dim: int
+
     def forward(
         self,
         merged: Tensor,
@@ -35,8 +38,9 @@ class Core(_fused.AttentionCore):
     ) -> tuple[Tensor, Tensor | None]:
         """merged (batch, tokens, 3 * hidden) -> context (batch, tokens, hidden), and weights."""
         lead = merged.shape[:-1]
-        heads: Any = self.num_heads
-        q, k, v = merged.view(*lead, 3, heads, self.head_dim).permute(2, 0, 3, 1, 4).unbind()
+        q, k, v = (
+            merged.view(*lead, 3, self.num_heads, self.head_dim).permute(2, 0, 3, 1, 4).unbind()
+        )
         if past_key_values is not None:
             cache = getattr(past_key_values, "self_attention_cache", past_key_values)
             k, v = cache.update(k, v, self.layer_idx)

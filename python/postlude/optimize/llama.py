@@ -33,6 +33,8 @@ def obstacle(layer: Any) -> str | None:
 class Core(_fused.AttentionCore):
     """LlamaAttention between its projections."""
 
+    head_dim: int
+
     def forward(
         self,
         merged: Tensor,

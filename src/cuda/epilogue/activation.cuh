@@ -1,7 +1,7 @@
 // The activations on the GPU, in fp32.
 //
-// Each is accurate to 2^-20 |x| and keeps its relative accuracy in the negative tail, because none subtracts two numbers
-// that are nearly equal. NaN gives NaN; infinities give what PyTorch gives.
+// Each is accurate to 2^-20 |x| and keeps its relative accuracy in the negative tail, because none
+// subtracts two numbers that are nearly equal. NaN gives NaN; infinities give what PyTorch gives.
 #pragma once
 
 #include "postlude/activation.hpp"
@@ -10,7 +10,8 @@ namespace postlude {
 namespace detail {
 namespace cuda {
 
-// x / (1 + exp(-t)) = x * sigmoid(t). __fdividef is off by 2 ulp at most, and 0 where the divisor is over 2^126.
+// x / (1 + exp(-t)) = x * sigmoid(t). __fdividef is off by 2 ulp at most, and 0 where the divisor
+// is over 2^126.
 __device__ inline float times_sigmoid(float x, float t) { return __fdividef(x, 1.0f + expf(-t)); }
 
 __device__ inline float relu(float x) { return x < 0.0f ? 0.0f : x; }

@@ -1,8 +1,10 @@
-// The epilogue of every CUDA GEMM: from fp32 accumulators to one rounded store, by the formula of postlude/epilogue.hpp.
+// The epilogue of every CUDA GEMM: from fp32 accumulators to one rounded store, by the formula of
+// postlude/epilogue.hpp.
 //
-// A GEMM kernel computes a tile of rows of x by "slots", leaves it in shared memory and calls finish_tile. Slots are the
-// weight rows of the tile's output columns: in their order, or where gated in groups of 16, 8 rows of the gate half and
-// then the same 8 of the up half, so that what is multiplied lies side by side.
+// A GEMM kernel computes a tile of rows of x by "slots", leaves it in shared memory and calls
+// finish_tile. Slots are the weight rows of the tile's output columns: in their order, or where
+// gated in groups of 16, 8 rows of the gate half and then the same 8 of the up half, so that what
+// is multiplied lies side by side.
 #pragma once
 
 #include <cstdint>
@@ -51,9 +53,12 @@ inline EpilogueArgs epilogue_args(const Gemm& gemm) {
 }
 
 // The output columns of a tile of `slots`.
-__host__ __device__ inline int tile_columns(bool gated, int slots) { return gated ? slots / 2 : slots; }
+__host__ __device__ inline int tile_columns(bool gated, int slots) {
+  return gated ? slots / 2 : slots;
+}
 
-// Slot s of the tile that begins at output column `first`: its output column, and its row of the weight.
+// Slot s of the tile that begins at output column `first`: its output column, and its row of the
+// weight.
 struct Slot {
   std::int64_t column;
   std::int64_t weight_row;
@@ -67,7 +72,8 @@ __device__ inline Slot slot_of(const EpilogueArgs& e, std::int64_t first, int s)
 
 using Values = float[run_width];
 
-// acc = row_scale * col_scale * (acc - row_mean * col_sum) + bias, of `count` weight rows from weight_row on.
+// acc = row_scale * col_scale * (acc - row_mean * col_sum) + bias, of `count` weight rows from
+// weight_row on.
 __device__ inline void finish_product(const EpilogueArgs& e, std::int64_t row,
                                       std::int64_t weight_row, int count, Values& acc) {
   if (e.row_mean.present() && e.col_sum.present()) {
@@ -100,7 +106,8 @@ __device__ inline void finish_product(const EpilogueArgs& e, std::int64_t row,
 __device__ inline float at_most(float v, float limit) { return v > limit ? limit : v; }
 __device__ inline float at_least(float v, float limit) { return v < limit ? limit : v; }
 
-// Stores out[row, column .. column + 8) as far as there are columns, from the accumulators `acc` (the gate's) and `up`.
+// Stores out[row, column .. column + 8) as far as there are columns, from the accumulators `acc`
+// (the gate's) and `up`.
 __device__ inline void finish_run(const EpilogueArgs& e, std::int64_t row, std::int64_t column,
                                   Values& acc, Values& up) {
   const std::int64_t left = e.n - column;
@@ -144,8 +151,9 @@ __device__ inline void load_run(const float* from, Values& values) {
   }
 }
 
-// Finishes a tile of Rows by Slots accumulators, each row Pitch apart, that begins at out[row0, column0]. Threads of them
-// share the work; this one is number `thread`. The loop is not unrolled, as its body is long.
+// Finishes a tile of Rows by Slots accumulators, each row Pitch apart, that begins at out[row0,
+// column0]. Threads of them share the work; this one is number `thread`. The loop is not unrolled,
+// as its body is long.
 template <int Rows, int Slots, int Pitch, int Threads>
 __device__ inline void finish_tile(const EpilogueArgs& e, const float* tile, std::int64_t row0,
                                    std::int64_t column0, int thread) {

@@ -10,8 +10,8 @@ namespace postlude {
 namespace detail {
 namespace cuda {
 
-// Asynchronous, completed by cute::cp_async_wait. Both addresses are aligned to 16 bytes; `from` is not read where
-// `bytes` is 0. CuTe's own wrapper copies all 16 bytes or none.
+// Asynchronous, completed by cute::cp_async_wait. Both addresses are aligned to 16 bytes; `from` is
+// not read where `bytes` is 0. CuTe's own wrapper copies all 16 bytes or none.
 __device__ inline void copy_async(char* to, const void* from, int bytes) {
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;\n" ::"r"(
                    cute::cast_smem_ptr_to_uint(to)),

@@ -1,4 +1,5 @@
-// The plain GEMM: a SIMT kernel that runs every dtype, shape, stride and alignment; the last resort.
+// The plain GEMM: a SIMT kernel that runs every dtype, shape, stride and alignment; the last
+// resort.
 #include <string>
 #include <type_traits>
 
@@ -19,8 +20,9 @@ constexpr int per_thread = 4;
 constexpr int tile_k = 16;
 constexpr int threads = (tile / per_thread) * (tile / per_thread);
 constexpr int loads = tile * tile_k / threads;
-constexpr int pitch = tile + 4;      // keeps runs of 4 aligned, and spreads the stores over the banks
-constexpr int tiles_a_partial = 8;  // partial sums over 128 of k keep fp32's rounding from piling up
+constexpr int pitch = tile + 4;  // keeps runs of 4 aligned, and spreads the stores over the banks
+constexpr int tiles_a_partial =
+    8;  // partial sums over 128 of k keep fp32's rounding from piling up
 
 struct PlainArgs {
   const void* x = nullptr;
@@ -61,9 +63,8 @@ struct Fetch {
     for (int i = 0; i < loads; ++i) {
       const std::int64_t m = m0 + t / tile_k + i * (threads / tile_k);
       const std::int64_t k = k0 + t % tile_k;
-      x[i] = m < a.epilogue.m && k < a.k
-                 ? to_float(static_cast<const T*>(a.x)[m * a.x_stride + k])
-                 : 0.0f;
+      x[i] = m < a.epilogue.m && k < a.k ? to_float(static_cast<const T*>(a.x)[m * a.x_stride + k])
+                                         : 0.0f;
     }
     const bool along_k = a.stride_k == 1;
 #pragma unroll

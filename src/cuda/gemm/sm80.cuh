@@ -1,9 +1,11 @@
-// The tensor-core GEMM for sm_80 and later: a multi-stage cp.async pipeline around mma.sync m16n8k16.
+// The tensor-core GEMM for sm_80 and later: a multi-stage cp.async pipeline around mma.sync
+// m16n8k16.
 //
-// A block of four warps computes Rows rows of x by Slots weight rows (see epilogue.cuh), a warp a quarter of it. Tiles of
-// x are kept as they lie in memory, k running fastest; tiles of the weight likewise, with k or, for an [in, out] weight,
-// the slots running fastest. Pieces of 8 elements (16 bytes) of a line are permuted by the line's number, which spreads
-// both the copies and the ldmatrix reads over all banks. Every tile size adds up k in the same steps of 16 by the same
+// A block of four warps computes Rows rows of x by Slots weight rows (see epilogue.cuh), a warp a
+// quarter of it. Tiles of x are kept as they lie in memory, k running fastest; tiles of the weight
+// likewise, with k or, for an [in, out] weight, the slots running fastest. Pieces of 8 elements (16
+// bytes) of a line are permuted by the line's number, which spreads both the copies and the
+// ldmatrix reads over all banks. Every tile size adds up k in the same steps of 16 by the same
 // instruction, so that neither the tile nor M shows in a row's bits.
 #pragma once
 
@@ -51,20 +53,20 @@ struct Lines {
   }
 };
 
-// Which lines of global memory a thread copies: every `step`-th of the tile, of each the piece number `index`.
-//
-// Line i begins at from + i * stride for i < valid_lines; `valid` elements of it may be read.
+// How a thread copies its part of a tile of Count lines: of every step-th line, the piece number
+// index().
 template <int Length, int Count>
 struct LineCopy {
   static constexpr int step = threads / Lines<Length>::pieces;
   static constexpr int count = Count / step;
-  static_assert(Count % step == 0 && step % 8 == 0, "the permutation is the same for all of a thread's lines");
+  static_assert(Count % step == 0 && step % 8 == 0, "all lines of a thread are permuted alike");
 
   __device__ static int line() { return static_cast<int>(threadIdx.x) / Lines<Length>::pieces; }
   __device__ static int index() { return static_cast<int>(threadIdx.x) % Lines<Length>::pieces; }
 
-  // Copies the thread's pieces to `to`. from: its piece of its first line; stride: bytes from one of its lines to the
-  // next; lines: how many of its lines exist; bytes: of each piece.
+  // to: the tile; from: the thread's piece of its first line; stride: bytes from one of its lines
+  // to the next; lines: how many of its lines exist; bytes: how many of each piece do; vector: all
+  // pieces are aligned to 16 bytes.
   __device__ static void run(char* to, const char* from, std::int64_t stride, int lines, int bytes,
                              bool vector) {
     to += Lines<Length>::offset(line(), index());
@@ -113,9 +115,13 @@ struct XCopy {
   }
 };
 
-// The same for a weight [out, in]: a line is a slot. Where gated, a thread's lines 16 slots apart are 8 rows apart.
+// The same for a weight: [out, in], where a line is a slot, or InOut [in, out].
 template <int Slots, bool InOut>
-struct WeightCopy {
+struct WeightCopy;
+
+// Where gated, a thread's lines, 16 slots apart, are 8 rows of one half apart.
+template <int Slots>
+struct WeightCopy<Slots, false> {
   using Copy = LineCopy<tile_k, Slots>;
   static_assert(Copy::step == 16, "a group of slots");
   const char* from;
@@ -140,7 +146,7 @@ struct WeightCopy {
   }
 };
 
-// The same for a weight [in, out]: a line is a k, and a piece 8 slots of one half.
+// A line is a k, and a piece 8 slots of one half.
 template <int Slots>
 struct WeightCopy<Slots, true> {
   using Copy = LineCopy<Slots, tile_k>;
@@ -152,8 +158,8 @@ struct WeightCopy<Slots, true> {
 
   __device__ WeightCopy(const Sm80Args& a, std::int64_t n0) {
     const Slot slot = slot_of(a.epilogue, n0, piece * Copy::index());
-    from = static_cast<const char*>(a.weight) +
-           2 * (slot.weight_row + Copy::line() * a.weight_stride);
+    from =
+        static_cast<const char*>(a.weight) + 2 * (slot.weight_row + Copy::line() * a.weight_stride);
     pitch = 2 * a.weight_stride;
     k = a.k;
     bytes = bytes_left(a.epilogue.n - slot.column);
@@ -203,24 +209,22 @@ struct Fragments {
       cute::SM75_U32x4_LDSM_N::copy(*reinterpret_cast<const cute::uint128_t*>(from), x[i][0],
                                     x[i][1], x[i][2], x[i][3]);
     }
-    // The four 8 by 8 matrices of a load: slots 0-7 with the lower and the upper 8 of k, then slots 8-15 likewise.
+    // The four 8 by 8 matrices of a load: slots 0-7 with the lower and the upper 8 of k, then slots
+    // 8-15 likewise.
     const int in_matrix = lane % 8, upper_k = lane / 8 % 2, upper_slots = lane / 16;
 #pragma unroll
     for (int j = 0; j < S::blocks_n; j += 2) {
       const int slot = warp % 2 * S::warp_slots + 8 * j + 8 * upper_slots;
       if constexpr (InOut) {
         const int k = 16 * step + 8 * upper_k + in_matrix;
-        const char* from =
-            weight_tile + Lines<2 * S::warp_slots>::offset(k, slot / piece);
-        cute::SM75_U16x8_LDSM_T::copy(*reinterpret_cast<const cute::uint128_t*>(from),
-                                      weight[j][0], weight[j][1], weight[j + 1][0],
-                                      weight[j + 1][1]);
+        const char* from = weight_tile + Lines<2 * S::warp_slots>::offset(k, slot / piece);
+        cute::SM75_U16x8_LDSM_T::copy(*reinterpret_cast<const cute::uint128_t*>(from), weight[j][0],
+                                      weight[j][1], weight[j + 1][0], weight[j + 1][1]);
       } else {
         const char* from =
             weight_tile + Lines<tile_k>::offset(slot + in_matrix, 2 * step + upper_k);
-        cute::SM75_U32x4_LDSM_N::copy(*reinterpret_cast<const cute::uint128_t*>(from),
-                                      weight[j][0], weight[j][1], weight[j + 1][0],
-                                      weight[j + 1][1]);
+        cute::SM75_U32x4_LDSM_N::copy(*reinterpret_cast<const cute::uint128_t*>(from), weight[j][0],
+                                      weight[j][1], weight[j + 1][0], weight[j + 1][1]);
       }
     }
   }
@@ -232,7 +236,7 @@ __device__ inline void multiply(const Fragments<S, InOut>& f, Sums<S>& sums) {
   for (int i = 0; i < S::blocks_m; ++i) {
 #pragma unroll
     for (int j = 0; j < S::blocks_n; ++j) {
-      float(&d)[4] = sums[i][j];
+      float (&d)[4] = sums[i][j];
       Mma<T>::fma(d[0], d[1], d[2], d[3], f.x[i][0], f.x[i][1], f.x[i][2], f.x[i][3],
                   f.weight[j][0], f.weight[j][1], d[0], d[1], d[2], d[3]);
     }
@@ -255,7 +259,8 @@ __device__ inline void stage_sums(const Sums<S>& sums, float* tile) {
   }
 }
 
-// Block number -> tile: down groups of rows first, so that blocks that run together share weight tiles in L2.
+// Block number -> tile: down groups of rows first, so that blocks that run together share weight
+// tiles in L2.
 __device__ inline void tile_of(std::int64_t block, const Sm80Args& a, std::int64_t& tile_m,
                                std::int64_t& tile_n) {
   const std::int64_t a_group = raster_group * a.tiles_n;
@@ -334,9 +339,8 @@ void Sm80Tile<Rows, Slots>::launch(DType dtype, bool in_out, const Sm80Args& arg
                                    cudaStream_t stream) {
   const LaunchShape shape{grid_of(args.tiles_m * args.tiles_n), sm80::threads, stream,
                           sm80::Shape<Rows, Slots>::shared_bytes};
-  sm80::for_kernel<Rows, Slots>(dtype, in_out, [&](auto kernel) {
-    cuda::launch("cuda.cutlass_sm80", kernel, shape, args);
-  });
+  sm80::for_kernel<Rows, Slots>(
+      dtype, in_out, [&](auto kernel) { cuda::launch("cuda.cutlass_sm80", kernel, shape, args); });
 }
 
 template <int Rows, int Slots>

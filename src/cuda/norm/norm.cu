@@ -1,4 +1,5 @@
-// LayerNorm, RMSNorm and plain sums over rows: one block a row, in fp32, each stored tensor rounded once.
+// LayerNorm, RMSNorm and plain sums over rows: one block a row, in fp32, each stored tensor rounded
+// once.
 #include "cuda/launch.cuh"
 #include "cuda/norm/norm.hpp"
 #include "cuda/operands.cuh"
@@ -8,7 +9,8 @@ namespace detail {
 namespace cuda {
 namespace {
 
-// A thread handles runs of 8 neighbours, the block's width apart; up to 2 of them it keeps in registers.
+// A thread handles runs of 8 neighbours, the block's width apart; up to 2 of them it keeps in
+// registers.
 constexpr int max_threads = 1024;
 constexpr int long_threads = 512;  // of long rows, which need more registers
 constexpr int runs_held = 2;
@@ -84,8 +86,9 @@ struct Statistics {
   float rstd = 1.0f;
 };
 
-// for_runs(f) calls f(span, r) for each of this thread's runs of the row. LayerNorm's second pass sums the differences
-// from the rounded mean as well as their squares, which gives what the mean lacks; nothing large cancels.
+// for_runs(f) calls f(span, r) for each of this thread's runs of the row. LayerNorm's second pass
+// sums the differences from the rounded mean as well as their squares, which gives what the mean
+// lacks; nothing large cancels.
 template <class ForRuns>
 __device__ inline Statistics statistics(const NormArgs& a, ForRuns&& for_runs) {
   Statistics s;
@@ -121,8 +124,8 @@ __device__ inline Statistics statistics(const NormArgs& a, ForRuns&& for_runs) {
   return s;
 }
 
-// Stores one run of r_out and n_out. All that is read at these columns is read before anything is written there, as the
-// outputs may be the inputs.
+// Stores one run of r_out and n_out. All that is read at these columns is read before anything is
+// written there, as the outputs may be the inputs.
 __device__ inline void finish(const NormArgs& a, const Statistics& s, std::int64_t row, Span span,
                               const Values& r) {
   Values n;

@@ -1,4 +1,5 @@
-// Symmetric int8 quantisation: the largest magnitude of each group, its scale, and the rounded quotients.
+// Symmetric int8 quantisation: the largest magnitude of each group, its scale, and the rounded
+// quotients.
 #include "cuda/quantize/quantize.hpp"
 
 #include <algorithm>
@@ -35,8 +36,8 @@ __device__ float element(const QuantizeArgs& a, std::int64_t n, std::int64_t k) 
   return to_float(static_cast<const T*>(a.weight)[n * a.stride_n + k * a.stride_k]);
 }
 
-// scales[g] = max |w| of group g. Magnitudes are ordered as their bits are, NaN above all, and a maximum does not depend
-// on the order in which it is taken.
+// scales[g] = max |w| of group g. Magnitudes are ordered as their bits are, NaN above all, and a
+// maximum does not depend on the order in which it is taken.
 template <class T>
 __global__ void __launch_bounds__(threads) largest(const __grid_constant__ QuantizeArgs a) {
   for (std::int64_t t = blockIdx.x; t < a.groups * a.slices; t += gridDim.x) {
@@ -69,8 +70,7 @@ __global__ void __launch_bounds__(threads) round_quotients(const __grid_constant
        t += gridDim.x * std::int64_t{threads}) {
     const std::int64_t row = t / a.k;
     const std::int64_t column = t % a.k;
-    const float scale =
-        a.scales[row / a.group_rows * a.groups_a_row + column / a.group_columns];
+    const float scale = a.scales[row / a.group_rows * a.groups_a_row + column / a.group_columns];
     const float quotient = rintf(__fdiv_rn(element<T>(a, row, column), scale));
     // A NaN, as 0 / 0 is, gives 0.
     const float clamped = quotient > 127.0f ? 127.0f : quotient > -127.0f ? quotient : -127.0f;
