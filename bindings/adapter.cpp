@@ -13,7 +13,8 @@ namespace postlude {
 namespace python {
 namespace {
 
-// Left to the process's end on purpose: the interpreter may be gone when static objects are destroyed.
+// Left to the process's end on purpose: the interpreter may be gone when static objects are
+// destroyed.
 struct Registry {
   nb::object factory;
   std::vector<std::pair<nb::object, const Adapter*>> types;
@@ -59,8 +60,10 @@ const Adapter* read_adapter(const nb::object& described) {
 }
 
 std::string dtype_name(const dlpack::DataType& dtype) {
-  static constexpr const char* kinds[] = {"int", "uint", "float", "handle", "bfloat", "complex", "bool"};
-  const std::string kind = dtype.code < 7 ? kinds[dtype.code] : "dtype code " + std::to_string(dtype.code) + " of ";
+  static constexpr const char* kinds[] = {"int",    "uint",    "float", "handle",
+                                          "bfloat", "complex", "bool"};
+  const std::string kind =
+      dtype.code < 7 ? kinds[dtype.code] : "dtype code " + std::to_string(dtype.code) + " of ";
   return dtype.code == 6 ? kind : kind + std::to_string(dtype.bits);
 }
 
@@ -71,9 +74,10 @@ std::string prefix(const Purpose& purpose) {
 // The pending Python exception, said again with the op and the argument.
 [[noreturn]] void refused(const Purpose& purpose, nb::handle tensor, bool writable) {
   nb::python_error error;
-  nb::raise_from(error, PyExc_ValueError, "[%s] %s: expected a tensor that can be %s in place, got %s: %s",
-                 purpose.op, purpose.argument, writable ? "written" : "read",
-                 kind_of(tensor).c_str(), nb::str(error.value()).c_str());
+  nb::raise_from(error, PyExc_ValueError,
+                 "[%s] %s: expected a tensor that can be %s in place, got %s: %s", purpose.op,
+                 purpose.argument, writable ? "written" : "read", kind_of(tensor).c_str(),
+                 nb::str(error.value()).c_str());
 }
 
 TensorView view_of(const dlpack::Tensor& tensor, const Purpose& purpose) {
@@ -180,8 +184,8 @@ nb::object dlpack_object(const TensorView& view, nb::handle owner) {
   std::size_t shape[TensorView::max_rank];
   for (int d = 0; d < view.rank(); ++d) shape[d] = static_cast<std::size_t>(view.size(d));
   const nb::dlpack::dtype dtype{tensor.dtype.code, tensor.dtype.bits, tensor.dtype.lanes};
-  return nb::cast(nb::ndarray<nb::array_api>(view.data(), static_cast<std::size_t>(view.rank()), shape,
-                                             owner, view.strides(), dtype,
+  return nb::cast(nb::ndarray<nb::array_api>(view.data(), static_cast<std::size_t>(view.rank()),
+                                             shape, owner, view.strides(), dtype,
                                              tensor.device.device_type, tensor.device.device_id));
 }
 

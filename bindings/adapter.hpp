@@ -12,8 +12,8 @@ namespace python {
 
 namespace nb = nanobind;
 
-// What postlude._interop.Adapter holds, read once a framework; see there for the meaning of each callable. Callables
-// that a framework lacks are None. Adapters live as long as the process.
+// What postlude._interop.Adapter holds, read once a framework; see there for the meaning of each
+// callable. Callables that a framework lacks are None. Adapters live as long as the process.
 struct Adapter {
   std::string framework;
   const dlpack::ExchangeTable* table = nullptr;
@@ -30,7 +30,8 @@ struct Adapter {
 // The adapter for objects of this type, or null where it is no tensor at all.
 const Adapter* adapter_of(nb::handle tensor);
 
-// Sets the function (type) -> postlude._interop.Adapter or None that adapter_of asks about a new type.
+// Sets the function (type) -> postlude._interop.Adapter or None that adapter_of asks about a new
+// type.
 void set_adapter_factory(nb::object factory);
 
 // The name of an object's type, for messages.
@@ -42,14 +43,16 @@ struct Lent {
   nb::object capsule;
 };
 
-// What lending is for: the op and the argument, for messages, and the caller's stream (None or an int).
+// What lending is for: the op and the argument, for messages, and the caller's stream (None or an
+// int).
 struct Purpose {
   const char* op;
   const char* argument;
   nb::handle stream;
 };
 
-// Lends a tensor without a copy. TypeError or ValueError where it is no tensor, or one that Postlude cannot use in place.
+// Lends a tensor without a copy. TypeError or ValueError where it is no tensor, or one that
+// Postlude cannot use in place.
 Lent lend(nb::handle tensor, const Adapter& adapter, bool writable, const Purpose& purpose);
 
 // Fresh CPU memory as an object with __dlpack__ (and the buffer protocol), and its view.

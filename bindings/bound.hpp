@@ -1,4 +1,5 @@
-// What the Python classes of bound ops share: the C++ op, and the Python objects that hold the memory it references.
+// What the Python classes of bound ops share: the C++ op, and the Python objects that hold the
+// memory it references.
 #pragma once
 
 #include <initializer_list>
@@ -24,7 +25,7 @@ struct BoundOp {
 template <class Params>
 struct BoundWeight {
   nb::handle object;
-  WeightRef Params::*member;
+  WeightRef Params::* member;
 };
 
 // Binds the params. A weight of which the op made a packed copy is not kept.

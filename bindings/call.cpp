@@ -38,7 +38,10 @@ std::int64_t weight_rows(const WeightRef& weight) {
 }
 
 Call::Call(const char* op, nb::handle stream, nb::handle batch_invariant, Mode mode)
-    : op_(op), stream_(stream), batch_invariant_(flag(batch_invariant, "batch_invariant")), mode_(mode) {}
+    : op_(op),
+      stream_(stream),
+      batch_invariant_(flag(batch_invariant, "batch_invariant")),
+      mode_(mode) {}
 
 void Call::fail(const char* argument, const std::string& expected, const std::string& got) const {
   throw std::invalid_argument("[" + std::string(op_) + "] " + argument + ": expected " + expected +
@@ -46,8 +49,8 @@ void Call::fail(const char* argument, const std::string& expected, const std::st
 }
 
 void Call::fail_type(const char* argument, const std::string& expected, nb::handle got) const {
-  const std::string text = "[" + std::string(op_) + "] " + argument + ": expected " + expected +
-                           ", got " + kind_of(got);
+  const std::string text =
+      "[" + std::string(op_) + "] " + argument + ": expected " + expected + ", got " + kind_of(got);
   throw nb::type_error(text.c_str());
 }
 
@@ -62,7 +65,8 @@ TensorView Call::view(nb::handle object, const char* argument, bool writable) {
     if (!located_) like_ = object;
   } else if (adapter != adapter_ && !adapter->framework.empty() &&
              adapter->framework != adapter_->framework) {
-    fail_type(argument, "a tensor of " + adapter_->framework + ", as " + framework_argument_ + " is", object);
+    fail_type(argument,
+              "a tensor of " + adapter_->framework + ", as " + framework_argument_ + " is", object);
   }
   if (writable && !adapter->writable) {
     fail(argument, "a tensor that can be written",
@@ -82,9 +86,10 @@ void Call::refuse_grad(const Adapter& adapter, nb::handle object, const char* ar
   if (!*grad_mode_) return;
   static PyObject* const requires_grad = interned("requires_grad");
   if (truth(attribute(object, requires_grad))) {
-    throw std::runtime_error("[" + std::string(op_) + "] " + argument +
-                             ": expected a tensor that needs no gradient, got one that requires grad; Postlude is for "
-                             "inference: call it under torch.no_grad() or torch.inference_mode(), or pass .detach()");
+    throw std::runtime_error(
+        "[" + std::string(op_) + "] " + argument +
+        ": expected a tensor that needs no gradient, got one that requires grad; Postlude is for "
+        "inference: call it under torch.no_grad() or torch.inference_mode(), or pass .detach()");
   }
 }
 
@@ -136,9 +141,12 @@ Norm read_norm(const Call& call, nb::handle object, Read&& read) {
   PyObject* kind = PyObject_GetAttr(object.ptr(), names[0]);
   if (kind == nullptr) PyErr_Clear();
   const nb::object owner = nb::steal(kind);
-  const bool layer = kind != nullptr && nb::isinstance<nb::str>(owner) && nb::cast<std::string>(owner) == "layer";
-  const bool rms = !layer && kind != nullptr && nb::isinstance<nb::str>(owner) && nb::cast<std::string>(owner) == "rms";
-  if (!layer && !rms) call.fail_type("norm", "a postlude.LayerNorm, a postlude.RMSNorm or None", object);
+  const bool layer =
+      kind != nullptr && nb::isinstance<nb::str>(owner) && nb::cast<std::string>(owner) == "layer";
+  const bool rms = !layer && kind != nullptr && nb::isinstance<nb::str>(owner) &&
+                   nb::cast<std::string>(owner) == "rms";
+  if (!layer && !rms)
+    call.fail_type("norm", "a postlude.LayerNorm, a postlude.RMSNorm or None", object);
   const TensorView weight = read(attribute(object, names[1]), "norm.weight");
   const float eps = static_cast<float>(call.number(attribute(object, names[3]), "norm.eps"));
   if (layer) return Norm::layer(weight, read(attribute(object, names[2]), "norm.bias"), eps);
@@ -166,7 +174,8 @@ bool Call::flag(nb::handle object, const char* argument) const {
 }
 
 double Call::number(nb::handle object, const char* argument) const {
-  if (!PyFloat_Check(object.ptr()) && !PyNumber_Check(object.ptr())) fail_type(argument, "a number", object);
+  if (!PyFloat_Check(object.ptr()) && !PyNumber_Check(object.ptr()))
+    fail_type(argument, "a number", object);
   const double value = PyFloat_AsDouble(object.ptr());
   if (value == -1.0 && PyErr_Occurred() != nullptr) {
     PyErr_Clear();
@@ -176,7 +185,8 @@ double Call::number(nb::handle object, const char* argument) const {
 }
 
 std::int64_t Call::integer(nb::handle object, const char* argument) const {
-  const nb::object index = nb::steal(PyIndex_Check(object.ptr()) ? PyNumber_Index(object.ptr()) : nullptr);
+  const nb::object index =
+      nb::steal(PyIndex_Check(object.ptr()) ? PyNumber_Index(object.ptr()) : nullptr);
   if (!index.is_valid() || PyBool_Check(object.ptr())) {
     PyErr_Clear();
     fail_type(argument, "an int", object);
@@ -200,7 +210,8 @@ Activation Call::activation(nb::handle object) const {
   try {
     return parse_activation(name);
   } catch (const std::invalid_argument& error) {
-    throw std::invalid_argument("[" + std::string(op_) + "] activation: " + without_prefix(error.what()));
+    throw std::invalid_argument("[" + std::string(op_) +
+                                "] activation: " + without_prefix(error.what()));
   }
 }
 
@@ -209,7 +220,8 @@ GateLayout Call::layout(nb::handle object) const {
   try {
     return parse_gate_layout(name);
   } catch (const std::invalid_argument& error) {
-    throw std::invalid_argument("[" + std::string(op_) + "] layout: " + without_prefix(error.what()));
+    throw std::invalid_argument("[" + std::string(op_) +
+                                "] layout: " + without_prefix(error.what()));
   }
 }
 
@@ -226,7 +238,8 @@ void Call::locate() {
     if (adapter_->table != nullptr) {
       void* current = nullptr;
       const auto type = static_cast<std::int32_t>(device_.type);
-      if (adapter_->table->current_stream(type, device_.index, &current) != 0) throw nb::python_error();
+      if (adapter_->table->current_stream(type, device_.index, &current) != 0)
+        throw nb::python_error();
       stream = StreamRef(static_cast<CUstream_st*>(current));
     } else if (!adapter_->stream.is_none()) {
       stream = StreamRef::from_handle(nb::cast<std::uintptr_t>(adapter_->stream(device_.index)));
@@ -260,7 +273,8 @@ Output Call::new_output(const char* argument, DType dtype, int rank, const std::
       adapter_ != nullptr && !(like_.is_valid() ? adapter_->new_like : adapter_->empty).is_none();
   if (!framework_makes) {
     if (device_.type != DeviceType::cpu) {
-      fail(argument, "a tensor to write to (this framework gives no way to make one on a GPU)", "none");
+      fail(argument, "a tensor to write to (this framework gives no way to make one on a GPU)",
+           "none");
     }
     Buffer buffer = new_buffer(dtype, rank, shape);
     return Output{buffer.view, std::move(buffer.object), true};

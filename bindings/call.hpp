@@ -1,4 +1,5 @@
-// Call: turns the Python arguments of one op into views, makes its outputs, and runs it without the GIL.
+// Call: turns the Python arguments of one op into views, makes its outputs, and runs it without the
+// GIL.
 #pragma once
 
 #include <cstddef>
@@ -49,7 +50,8 @@ class BorrowedWorkspace {
 // A result of any type, for the signatures of the module.
 inline nb::any any(nb::object object) { return nb::steal<nb::any>(object.release()); }
 
-// An argument of a module function. None gets through to our own checks, which name the op and the argument.
+// An argument of a module function. None gets through to our own checks, which name the op and the
+// argument.
 inline auto arg(const char* name) { return nb::arg(name).none(); }
 
 // N of either kind of weight; -1 for a tensor that is no matrix.
@@ -60,8 +62,9 @@ class Call {
   // `stream` is None or an int; `op` is for messages and must be a literal.
   Call(const char* op, nb::handle stream, nb::handle batch_invariant, Mode mode = Mode::run);
 
-  // Inputs: the first tensor decides the framework that the others must be of. Each throws TypeError or ValueError with
-  // the op and the argument. None is refused by `tensor` and absent for `optional`.
+  // Inputs: the first tensor decides the framework that the others must be of. Each throws
+  // TypeError or ValueError with the op and the argument. None is refused by `tensor` and absent
+  // for `optional`.
   TensorView tensor(nb::handle object, const char* argument);
   TensorView optional(nb::handle object, const char* argument);
   WeightRef weight(nb::handle object, const char* argument);
@@ -84,11 +87,11 @@ class Call {
   GateLayout layout(nb::handle object) const;
   std::optional<float> clamp(nb::handle object) const;
 
-  // Reads the device and stream to run on off the first tensor; throws Unsupported where this build lacks the device.
-  // To be called after the inputs and before the outputs.
+  // Reads the device and stream to run on off the first tensor; throws Unsupported where this build
+  // lacks the device. To be called after the inputs and before the outputs.
   void locate();
-  // The tensor given, or a new one like the first tensor: the leading dimensions of `x`, then `columns` (absent where
-  // `columns` is negative: the op will then refuse its inputs by name).
+  // The tensor given, or a new one like the first tensor: the leading dimensions of `x`, then
+  // `columns` (absent where `columns` is negative: the op will then refuse its inputs by name).
   Output output(nb::handle given, const char* argument, const TensorView& x, std::int64_t columns);
   // As `output`, but absent where nothing is given and it is not wanted.
   Output optional_output(nb::handle given, const char* argument, const TensorView& x, bool wanted);
@@ -128,7 +131,7 @@ class Call {
   const Adapter* adapter_ = nullptr;
   const char* framework_argument_ = "";  // the argument that decided the framework
   nb::handle like_;                      // the first tensor, where it has a framework
-  bool located_ = false;              // whether a tensor has decided the device
+  bool located_ = false;                 // whether a tensor has decided the device
   Device device_;
   KeptContext* context_ = nullptr;
   bool on_framework_stream_ = false;

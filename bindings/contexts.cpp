@@ -8,7 +8,8 @@ namespace postlude {
 namespace python {
 namespace {
 
-// Every thread's Contexts, for clear_workspaces. Left to the process's end on purpose: threads may outlive statics.
+// Every thread's Contexts, for clear_workspaces. Left to the process's end on purpose: threads may
+// outlive statics.
 struct Registry {
   std::mutex mutex;
   std::vector<std::weak_ptr<KeptContext>> contexts;

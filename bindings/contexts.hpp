@@ -1,4 +1,5 @@
-// The Contexts that Python calls run on: one kept for each thread, device and stream, with the workspace it has grown.
+// The Contexts that Python calls run on: one kept for each thread, device and stream, with the
+// workspace it has grown.
 #pragma once
 
 #include <atomic>
@@ -19,8 +20,8 @@ struct KeptContext {
   std::atomic<bool> release_wanted{false};
 };
 
-// This thread's kept Context; made at first use. Throws Unsupported where the build lacks the device. The reference is
-// good until the thread ends.
+// This thread's kept Context; made at first use. Throws Unsupported where the build lacks the
+// device. The reference is good until the thread ends.
 KeptContext& kept_context(Device device, StreamRef stream);
 
 // Holds a kept Context for the duration of one call.
@@ -38,7 +39,8 @@ class ContextLease {
   std::unique_lock<std::mutex> lock_;
 };
 
-// Frees the workspaces of all threads: at once where a Context is idle, else at the end of the call that runs on it.
+// Frees the workspaces of all threads: at once where a Context is idle, else at the end of the call
+// that runs on it.
 void clear_workspaces();
 
 }  // namespace python

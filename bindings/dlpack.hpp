@@ -1,4 +1,5 @@
-// The C structures of DLPack 1.3 by which frameworks lend their tensors: capsules and the table of exchange functions.
+// The C structures of DLPack 1.3 by which frameworks lend their tensors: capsules and the table of
+// exchange functions.
 //
 // Only layout matters here (https://dmlc.github.io/dlpack/latest): names are our own.
 #pragma once
@@ -54,7 +55,8 @@ struct VersionedTensor {
   Tensor tensor;
 };
 
-// In a capsule named "dlpack_exchange_api", an attribute of the tensor's type. Python objects are void* here.
+// In a capsule named "dlpack_exchange_api", an attribute of the tensor's type. Python objects are
+// void* here.
 struct ExchangeTable {
   Version version;
   ExchangeTable* previous;

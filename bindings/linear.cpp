@@ -13,8 +13,8 @@ std::int64_t columns(const WeightRef& weight, bool gated) {
 
 template <Mode mode>
 nb::any run(nb::handle x, nb::handle weight, nb::handle bias, nb::handle activation,
-               nb::handle gated, nb::handle layout, nb::handle residual, nb::handle alpha,
-               nb::handle clamp, nb::handle out, nb::handle stream, nb::handle batch_invariant) {
+            nb::handle gated, nb::handle layout, nb::handle residual, nb::handle alpha,
+            nb::handle clamp, nb::handle out, nb::handle stream, nb::handle batch_invariant) {
   Call call("linear", stream, batch_invariant, mode);
   LinearParams params;
   params.x = call.tensor(x, "x");
@@ -54,7 +54,7 @@ void init(BoundLinear* self, nb::handle weight, nb::handle bias, nb::handle acti
 }
 
 nb::any call_bound(const BoundLinear& self, nb::handle x, nb::handle residual, nb::handle out,
-                      nb::handle stream) {
+                   nb::handle stream) {
   Call call("linear", stream, self.batch_invariant);
   const TensorView view = call.tensor(x, "x");
   const LinearParams params = self.op.with(view, call.optional(residual, "residual"));
@@ -68,19 +68,16 @@ nb::any call_bound(const BoundLinear& self, nb::handle x, nb::handle residual, n
 
 void bind_linear(nb::module_& m) {
   const auto define = [&m](const char* name, auto function) {
-    m.def(name, function, arg("x"), arg("weight"), arg("bias"),
-          arg("activation"), arg("gated"), arg("layout"),
-          arg("residual"), arg("alpha"), arg("clamp"),
-          arg("out"), arg("stream"), arg("batch_invariant"));
+    m.def(name, function, arg("x"), arg("weight"), arg("bias"), arg("activation"), arg("gated"),
+          arg("layout"), arg("residual"), arg("alpha"), arg("clamp"), arg("out"), arg("stream"),
+          arg("batch_invariant"));
   };
   define("linear", &run<Mode::run>);
   define("explain_linear", &run<Mode::explain>);
   nb::class_<BoundLinear>(m, "Linear")
-      .def("__init__", &init, arg("weight"), arg("bias"), arg("activation"),
-           arg("gated"), arg("layout"), arg("alpha"), arg("clamp"),
-           arg("pack"), arg("batch_invariant"))
-      .def("__call__", &call_bound, arg("x"), arg("residual"), arg("out"),
-           arg("stream"))
+      .def("__init__", &init, arg("weight"), arg("bias"), arg("activation"), arg("gated"),
+           arg("layout"), arg("alpha"), arg("clamp"), arg("pack"), arg("batch_invariant"))
+      .def("__call__", &call_bound, arg("x"), arg("residual"), arg("out"), arg("stream"))
       .def_prop_ro("packed_bytes", [](const BoundLinear& self) { return self.op.packed_bytes(); });
 }
 

@@ -24,11 +24,11 @@ nb::any results(Call& call, Output& y, Output& r, Output& n, Wanted wanted) {
 
 template <Mode mode>
 nb::any run(nb::handle x, nb::handle weight_in, nb::handle weight_out, nb::handle bias_in,
-               nb::handle bias_out, nb::handle activation, nb::handle gated, nb::handle layout,
-               nb::handle clamp, nb::handle norm, nb::handle residual, nb::handle input_bias,
-               nb::handle add_residual, nb::handle return_residual, nb::handle return_normed,
-               nb::handle out, nb::handle residual_out, nb::handle normed_out, nb::handle stream,
-               nb::handle batch_invariant) {
+            nb::handle bias_out, nb::handle activation, nb::handle gated, nb::handle layout,
+            nb::handle clamp, nb::handle norm, nb::handle residual, nb::handle input_bias,
+            nb::handle add_residual, nb::handle return_residual, nb::handle return_normed,
+            nb::handle out, nb::handle residual_out, nb::handle normed_out, nb::handle stream,
+            nb::handle batch_invariant) {
   Call call("mlp", stream, batch_invariant, mode);
   MlpParams params;
   params.x = call.tensor(x, "x");
@@ -87,9 +87,9 @@ void init(BoundMlp* self, nb::handle weight_in, nb::handle weight_out, nb::handl
       wanted};
 }
 
-nb::any call_bound(const BoundMlp& self, nb::handle x, nb::handle residual,
-                      nb::handle input_bias, nb::handle add_residual, nb::handle out,
-                      nb::handle residual_out, nb::handle normed_out, nb::handle stream) {
+nb::any call_bound(const BoundMlp& self, nb::handle x, nb::handle residual, nb::handle input_bias,
+                   nb::handle add_residual, nb::handle out, nb::handle residual_out,
+                   nb::handle normed_out, nb::handle stream) {
   Call call("mlp", stream, self.batch_invariant);
   MlpActivations activations;
   activations.x = call.tensor(x, "x");
@@ -97,7 +97,8 @@ nb::any call_bound(const BoundMlp& self, nb::handle x, nb::handle residual,
   activations.input_bias = call.optional(input_bias, "input_bias");
   activations.parallel_residual = call.optional(add_residual, "add_residual");
   call.locate();
-  Output r = call.optional_output(residual_out, "residual_out", activations.x, self.wanted.residual);
+  Output r =
+      call.optional_output(residual_out, "residual_out", activations.x, self.wanted.residual);
   Output n = call.optional_output(normed_out, "normed_out", activations.x, self.wanted.normed);
   activations.residual_out = r.view;
   activations.normed_out = n.view;
@@ -111,25 +112,21 @@ nb::any call_bound(const BoundMlp& self, nb::handle x, nb::handle residual,
 
 void bind_mlp(nb::module_& m) {
   const auto define = [&m](const char* name, auto function) {
-    m.def(name, function, arg("x"), arg("weight_in"), arg("weight_out"),
-          arg("bias_in"), arg("bias_out"), arg("activation"),
-          arg("gated"), arg("layout"), arg("clamp"), arg("norm"),
-          arg("residual"), arg("input_bias"), arg("add_residual"),
-          arg("return_residual"), arg("return_normed"), arg("out"),
-          arg("residual_out"), arg("normed_out"), arg("stream"),
-          arg("batch_invariant"));
+    m.def(name, function, arg("x"), arg("weight_in"), arg("weight_out"), arg("bias_in"),
+          arg("bias_out"), arg("activation"), arg("gated"), arg("layout"), arg("clamp"),
+          arg("norm"), arg("residual"), arg("input_bias"), arg("add_residual"),
+          arg("return_residual"), arg("return_normed"), arg("out"), arg("residual_out"),
+          arg("normed_out"), arg("stream"), arg("batch_invariant"));
   };
   define("mlp", &run<Mode::run>);
   define("explain_mlp", &run<Mode::explain>);
   nb::class_<BoundMlp>(m, "Mlp")
-      .def("__init__", &init, arg("weight_in"), arg("weight_out"),
-           arg("bias_in"), arg("bias_out"), arg("activation"),
-           arg("gated"), arg("layout"), arg("clamp"), arg("norm"),
-           arg("add_residual"), arg("return_residual"), arg("return_normed"),
-           arg("pack"), arg("batch_invariant"))
-      .def("__call__", &call_bound, arg("x"), arg("residual"),
-           arg("input_bias"), arg("add_residual"), arg("out"),
-           arg("residual_out"), arg("normed_out"), arg("stream"))
+      .def("__init__", &init, arg("weight_in"), arg("weight_out"), arg("bias_in"), arg("bias_out"),
+           arg("activation"), arg("gated"), arg("layout"), arg("clamp"), arg("norm"),
+           arg("add_residual"), arg("return_residual"), arg("return_normed"), arg("pack"),
+           arg("batch_invariant"))
+      .def("__call__", &call_bound, arg("x"), arg("residual"), arg("input_bias"),
+           arg("add_residual"), arg("out"), arg("residual_out"), arg("normed_out"), arg("stream"))
       .def_prop_ro("packed_bytes", [](const BoundMlp& self) { return self.op.packed_bytes(); });
 }
 

@@ -9,11 +9,14 @@ NB_MODULE(_C, m) {
 #ifdef NDEBUG
   nb::set_leak_warnings(false);  // what a program still holds when it ends is its own affair
 #endif
-  m.doc() = "The compiled core of Postlude. Use postlude.ops; this module's functions take all arguments in order.";
+  m.doc() =
+      "The compiled core of Postlude. Use postlude.ops; this module's functions take all arguments "
+      "in order.";
   nb::exception<postlude::Unsupported> unsupported(m, "Unsupported", PyExc_NotImplementedError);
   unsupported.attr("__module__") = "postlude";
   unsupported.attr("__doc__") =
-      "A valid request that no kernel of this build and device can run; the text says what was refused and why.";
+      "A valid request that no kernel of this build and device can run; the text says what was "
+      "refused and why.";
   bind_config(m);
   bind_weight(m);
   bind_linear(m);

@@ -8,8 +8,8 @@ namespace {
 
 template <Mode mode>
 nb::any run_norm(nb::handle x, nb::handle norm_object, nb::handle residual, nb::handle bias,
-                    nb::handle add_after, nb::handle out, nb::handle residual_out,
-                    nb::handle stream, nb::handle batch_invariant) {
+                 nb::handle add_after, nb::handle out, nb::handle residual_out, nb::handle stream,
+                 nb::handle batch_invariant) {
   Call call("norm", stream, batch_invariant, mode);
   NormParams params;
   params.x = call.tensor(x, "x");
@@ -38,9 +38,9 @@ ResidualForm parse_form(const Call& call, nb::handle object) {
 
 template <Mode mode>
 nb::any run_residual_add(nb::handle hidden_state, nb::handle residual, nb::handle form,
-                            nb::handle attention_output, nb::handle attention_bias,
-                            nb::handle final_bias, nb::handle mp_size, nb::handle out,
-                            nb::handle stream, nb::handle batch_invariant) {
+                         nb::handle attention_output, nb::handle attention_bias,
+                         nb::handle final_bias, nb::handle mp_size, nb::handle out,
+                         nb::handle stream, nb::handle batch_invariant) {
   Call call("residual_add", stream, batch_invariant, mode);
   ResidualAddParams params;
   params.hidden_state = call.tensor(hidden_state, "hidden_state");
@@ -61,17 +61,15 @@ nb::any run_residual_add(nb::handle hidden_state, nb::handle residual, nb::handl
 
 void bind_norm(nb::module_& m) {
   const auto define_norm = [&m](const char* name, auto function) {
-    m.def(name, function, arg("x"), arg("norm"), arg("residual"),
-          arg("bias"), arg("add_after"), arg("out"),
-          arg("residual_out"), arg("stream"), arg("batch_invariant"));
+    m.def(name, function, arg("x"), arg("norm"), arg("residual"), arg("bias"), arg("add_after"),
+          arg("out"), arg("residual_out"), arg("stream"), arg("batch_invariant"));
   };
   define_norm("norm", &run_norm<Mode::run>);
   define_norm("explain_norm", &run_norm<Mode::explain>);
   const auto define_residual_add = [&m](const char* name, auto function) {
     m.def(name, function, arg("hidden_state"), arg("residual"), arg("form"),
-          arg("attention_output"), arg("attention_bias"),
-          arg("final_bias"), arg("mp_size"), arg("out"),
-          arg("stream"), arg("batch_invariant"));
+          arg("attention_output"), arg("attention_bias"), arg("final_bias"), arg("mp_size"),
+          arg("out"), arg("stream"), arg("batch_invariant"));
   };
   define_residual_add("residual_add", &run_residual_add<Mode::run>);
   define_residual_add("explain_residual_add", &run_residual_add<Mode::explain>);

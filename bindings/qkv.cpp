@@ -14,8 +14,8 @@ nb::any results(Call& call, Output& y, Output& n, bool wanted) {
 
 template <Mode mode>
 nb::any run(nb::handle x, nb::handle weight, nb::handle bias, nb::handle norm,
-               nb::handle return_normed, nb::handle out, nb::handle normed_out, nb::handle stream,
-               nb::handle batch_invariant) {
+            nb::handle return_normed, nb::handle out, nb::handle normed_out, nb::handle stream,
+            nb::handle batch_invariant) {
   Call call("qkv", stream, batch_invariant, mode);
   QkvParams params;
   params.x = call.tensor(x, "x");
@@ -49,7 +49,7 @@ void init(BoundQkv* self, nb::handle weight, nb::handle bias, nb::handle norm,
 }
 
 nb::any call_bound(const BoundQkv& self, nb::handle x, nb::handle out, nb::handle normed_out,
-                      nb::handle stream) {
+                   nb::handle stream) {
   Call call("qkv", stream, self.batch_invariant);
   const TensorView view = call.tensor(x, "x");
   call.locate();
@@ -64,17 +64,15 @@ nb::any call_bound(const BoundQkv& self, nb::handle x, nb::handle out, nb::handl
 
 void bind_qkv(nb::module_& m) {
   const auto define = [&m](const char* name, auto function) {
-    m.def(name, function, arg("x"), arg("weight"), arg("bias"),
-          arg("norm"), arg("return_normed"), arg("out"),
-          arg("normed_out"), arg("stream"), arg("batch_invariant"));
+    m.def(name, function, arg("x"), arg("weight"), arg("bias"), arg("norm"), arg("return_normed"),
+          arg("out"), arg("normed_out"), arg("stream"), arg("batch_invariant"));
   };
   define("qkv", &run<Mode::run>);
   define("explain_qkv", &run<Mode::explain>);
   nb::class_<BoundQkv>(m, "Qkv")
-      .def("__init__", &init, arg("weight"), arg("bias"), arg("norm"),
-           arg("return_normed"), arg("pack"), arg("batch_invariant"))
-      .def("__call__", &call_bound, arg("x"), arg("out"),
-           arg("normed_out"), arg("stream"))
+      .def("__init__", &init, arg("weight"), arg("bias"), arg("norm"), arg("return_normed"),
+           arg("pack"), arg("batch_invariant"))
+      .def("__call__", &call_bound, arg("x"), arg("out"), arg("normed_out"), arg("stream"))
       .def_prop_ro("packed_bytes", [](const BoundQkv& self) { return self.op.packed_bytes(); });
 }
 

@@ -50,9 +50,11 @@ nb::object quantize(nb::handle weight, nb::handle bits, nb::handle group, nb::ha
   const nb::handle unwanted = rows ? group_size : groups;
   if (wanted.is_none()) call.fail(rows ? "groups" : "group_size", "an int", "None");
   if (!unwanted.is_none()) {
-    call.fail(rows ? "group_size" : "groups", rows ? "None with group='rows'" : "None with group='k'", "a value");
+    call.fail(rows ? "group_size" : "groups",
+              rows ? "None with group='rows'" : "None with group='k'", "a value");
   }
-  (rows ? options.groups : options.group_size) = call.integer(wanted, rows ? "groups" : "group_size");
+  (rows ? options.groups : options.group_size) =
+      call.integer(wanted, rows ? "groups" : "group_size");
   call.locate();
   Weight quantized;
   call.with_context([&](Context& context) { quantized = quantize_weight(view, options, context); });
@@ -102,7 +104,8 @@ std::string description(const PyWeight& self) {
                      std::to_string(w.in_features()) + "), " + to_string(w.dtype()) + ", " +
                      to_string(w.device());
   if (w.packed()) text += ", packed";
-  if (w.quantized()) text += w.grouping() == Grouping::rows ? ", scales per rows" : ", scales along k";
+  if (w.quantized())
+    text += w.grouping() == Grouping::rows ? ", scales per rows" : ", scales along k";
   return text + ", " + std::to_string(w.bytes()) + " bytes)";
 }
 
@@ -113,10 +116,11 @@ const PyWeight* as_weight(nb::handle object) {
 }
 
 void bind_weight(nb::module_& m) {
-  nb::class_<PyWeight> weight(
-      m, "Weight", nb::is_final(),
-      "A weight matrix (out, in) prepared once for the kernels of a device: packed, or int8 with scales.\n\n"
-      "Made by ops.pack_weight, ops.quantize_weight and ops.quantized_weight; taken by every op as its weight.");
+  nb::class_<PyWeight> weight(m, "Weight", nb::is_final(),
+                              "A weight matrix (out, in) prepared once for the kernels of a "
+                              "device: packed, or int8 with scales.\n\n"
+                              "Made by ops.pack_weight, ops.quantize_weight and "
+                              "ops.quantized_weight; taken by every op as its weight.");
   weight
       .def_prop_ro(
           "shape",
@@ -149,20 +153,25 @@ void bind_weight(nb::module_& m) {
           "bytes", [](const PyWeight& self) { return self.weight.bytes(); },
           "Bytes of memory that it owns; 0 where it only borrows.")
       .def_prop_ro("scales", &scales, nb::sig("def scales(self) -> typing.Any"),
-                   "The float32 scales, (groups,) or (out, in / group_size), as a tensor that keeps this Weight alive; "
+                   "The float32 scales, (groups,) or (out, in / group_size), as a tensor that "
+                   "keeps this Weight alive; "
                    "None where not quantised.")
       .def("unpack", &unpack, nb::sig("def unpack(self) -> typing.Any"),
-           "The matrix (out, in) as it went in, bit for bit, as a new tensor; int8 values where quantised.")
+           "The matrix (out, in) as it went in, bit for bit, as a new tensor; int8 values where "
+           "quantised.")
       .def("__repr__", &description);
   weight_type = reinterpret_cast<PyTypeObject*>(weight.ptr());
-  m.def("pack_weight", &pack, arg("weight"), arg("gated"), arg("layout"),
-        arg("norm"), arg("stream"),
-        nb::sig("def pack_weight(weight: typing.Any, gated: bool, layout: str, norm: typing.Any, stream: int | None) -> Weight"));
-  m.def("quantize_weight", &quantize, arg("weight"), arg("bits"), arg("group"),
-        arg("groups"), arg("group_size"), arg("stream"),
-        nb::sig("def quantize_weight(weight: typing.Any, bits: int, group: str, groups: int | None, group_size: int | None, stream: int | None) -> Weight"));
+  m.def("pack_weight", &pack, arg("weight"), arg("gated"), arg("layout"), arg("norm"),
+        arg("stream"),
+        nb::sig("def pack_weight(weight: typing.Any, gated: bool, layout: str, norm: typing.Any, "
+                "stream: int | None) -> Weight"));
+  m.def("quantize_weight", &quantize, arg("weight"), arg("bits"), arg("group"), arg("groups"),
+        arg("group_size"), arg("stream"),
+        nb::sig("def quantize_weight(weight: typing.Any, bits: int, group: str, groups: int | "
+                "None, group_size: int | None, stream: int | None) -> Weight"));
   m.def("quantized_weight", &borrow, arg("weight"), arg("scales"), arg("group"),
-        nb::sig("def quantized_weight(weight: typing.Any, scales: typing.Any, group: str) -> Weight"));
+        nb::sig(
+            "def quantized_weight(weight: typing.Any, scales: typing.Any, group: str) -> Weight"));
 }
 
 }  // namespace python

@@ -1,4 +1,5 @@
-// The Python class Weight: a postlude::Weight, what it borrows, and the framework that it came from.
+// The Python class Weight: a postlude::Weight, what it borrows, and the framework that it came
+// from.
 #pragma once
 
 #include <vector>

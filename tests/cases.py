@@ -1,4 +1,4 @@
-"""What the tests of ops share: dtypes, shapes, tolerances, inputs, and outputs that notice stray writes."""
+"""What the tests of ops share: dtypes, shapes, tolerances, inputs and guarded outputs."""
 
 import itertools
 
@@ -15,7 +15,15 @@ NORMS = (None, "layer", "rms")
 EPS = 1e-5
 
 # Rows, outputs, inputs: no multiples of a tile or of a vector, each size in each place.
-TAILS = ((1, 7, 33), (7, 1, 65), (2, 300, 1), (33, 33, 33), (5, 64, 127), (65, 48, 64), (130, 31, 40))
+TAILS = (
+    (1, 7, 33),
+    (7, 1, 65),
+    (2, 300, 1),
+    (33, 33, 33),
+    (5, 64, 127),
+    (65, 48, 64),
+    (130, 31, 40),
+)
 FEW = ((1, 65, 33), (7, 32, 64), (70, 33, 48))
 # Products of real models (MiniLM, BERT-large, GPT-2), few rows each.
 MODELS = ((1, 1152, 384), (16, 384, 1536), (37, 768, 768), (1, 1024, 4096))
@@ -48,7 +56,8 @@ def norm_of(kind, size, dtype, device="cpu"):
 
 
 def on_bits(value):
-    """The bytes of a tensor as integers, so that equality is bitwise, NaN and the sign of 0 included."""
+    """The bytes of a tensor as integers, so that equality is bitwise, NaN and the sign of 0
+    included."""
     sizes = {1: torch.int8, 2: torch.int16, 4: torch.int32}
     return value.contiguous().view(sizes[value.element_size()])
 
@@ -63,9 +72,10 @@ def _norm(value):
 
 
 def assert_accurate(actual, exact, eager):
-    """``actual`` is about as close to the float64 ``exact`` as torch's own ``eager`` is, or closer than the floor.
+    """``actual`` is about as close to the float64 ``exact`` as torch's own ``eager`` is.
 
-    Frobenius: at most max(1.25 * torch's error, floor). Worst element over the largest: at most 2 * torch's + floor.
+    Frobenius error: at most 1.25 times torch's, or the floor. Worst element, over the largest: at
+    most twice torch's plus the floor.
     """
     assert actual.shape == exact.shape
     assert actual.dtype == eager.dtype
@@ -75,19 +85,17 @@ def assert_accurate(actual, exact, eager):
     floor = FLOOR[actual.dtype]
     exact = exact.double()
     size, largest = _norm(exact), exact.abs().max().item()
-    error, error_torch = _norm(actual.double() - exact), _norm(eager.double() - exact)
-    assert error <= max(1.25 * error_torch, floor * size), (
-        f"Frobenius error {error / max(size, 1e-300):.2e}, torch's {error_torch / max(size, 1e-300):.2e}"
-    )
+    error, torchs = _norm(actual.double() - exact), _norm(eager.double() - exact)
+    said = f"Frobenius error {error:.3e}, torch's {torchs:.3e}, of {size:.3e}"
+    assert error <= max(1.25 * torchs, floor * size), said
     worst = (actual.double() - exact).abs().max().item()
-    worst_torch = (eager.double() - exact).abs().max().item()
-    assert worst <= 2 * worst_torch + floor * largest, (
-        f"worst element {worst / max(largest, 1e-300):.2e}, torch's {worst_torch / max(largest, 1e-300):.2e}"
-    )
+    torchs = (eager.double() - exact).abs().max().item()
+    said = f"worst element off by {worst:.3e}, torch's by {torchs:.3e}, of {largest:.3e}"
+    assert worst <= 2 * torchs + floor * largest, said
 
 
 def assert_as_reference(actual, function, *args, **kwargs):
-    """Compares one result, or a tuple of them, with a function of postlude.reference on the same arguments."""
+    """Compares a result, or a tuple of them, with what a function of postlude.reference gives."""
     exact = reference.exact(function, *args, **kwargs)
     eager = function(*args, **kwargs)
     if not isinstance(exact, tuple):
@@ -98,7 +106,7 @@ def assert_as_reference(actual, function, *args, **kwargs):
 
 
 class Guarded:
-    """An output inside a larger buffer: full of NaN, with canaries around it and between its rows."""
+    """An output inside a larger buffer: full of NaN, with canaries around and between its rows."""
 
     CANARY = 7.0
 
@@ -108,7 +116,8 @@ class Guarded:
             rows *= size
         columns = shape[-1] if shape else 1
         pitch = columns + gap
-        self.buffer = torch.full((2 * margin + rows * pitch,), self.CANARY, dtype=dtype, device=device)
+        extent = 2 * margin + rows * pitch
+        self.buffer = torch.full((extent,), self.CANARY, dtype=dtype, device=device)
         strides, step = [1], pitch
         for size in reversed(shape[:-1]):
             strides.insert(0, step)
@@ -120,11 +129,13 @@ class Guarded:
         """Every element of ``out`` was written, and nothing outside it."""
         assert not self.out.isnan().any(), "an element was not written"
         outside = torch.ones_like(self.buffer, dtype=torch.bool)
-        outside.as_strided(self.out.shape, self.out.stride(), self.out.storage_offset()).fill_(False)
+        inside = self.out.shape, self.out.stride(), self.out.storage_offset()
+        outside.as_strided(*inside).fill_(False)
         assert (self.buffer[outside] == self.CANARY).all(), "memory outside the output was written"
         return self.out
 
 
 def grid(**options):
     """Every combination of the options, as dicts."""
-    return [dict(zip(options, values, strict=True)) for values in itertools.product(*options.values())]
+    combinations = itertools.product(*options.values())
+    return [dict(zip(options, values, strict=True)) for values in combinations]

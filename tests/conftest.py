@@ -41,5 +41,5 @@ def pytest_runtest_makereport(item, call):
     parameters = getattr(getattr(item, "callspec", None), "params", {})
     if REQUIRE_GPU and report.skipped and parameters.get("device") == "cuda":
         report.outcome = "failed"
-        report.longrepr = f"a GPU test was skipped, and POSTLUDE_REQUIRE_GPU is set: {report.longrepr}"
+        report.longrepr = f"POSTLUDE_REQUIRE_GPU is set, and this was skipped: {report.longrepr}"
     return report

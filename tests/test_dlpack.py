@@ -1,4 +1,4 @@
-"""Tensors of every framework go in through DLPack and come out as what they were: NumPy, torch old and new, JAX, others."""
+"""Tensors of every framework go in and come out as what they were: NumPy, torch, JAX, others."""
 
 import ctypes
 import subprocess
@@ -104,7 +104,8 @@ def test_numpy_weights():
     again = ops.quantized_weight(values, scales, group="k")
     np.testing.assert_array_equal(ops.linear(X, quantized), ops.linear(X, again))
     # A Weight goes with the tensors of any framework.
-    np.testing.assert_array_equal(ops.linear(torch.from_numpy(X), packed).numpy(), ops.linear(X, packed))
+    y = ops.linear(torch.from_numpy(X), packed)
+    np.testing.assert_array_equal(y.numpy(), ops.linear(X, packed))
     np.testing.assert_array_equal(ops.Linear(W, B)(X), ops.Linear(packed, B)(X))
 
 
@@ -189,7 +190,8 @@ def test_torch_before_the_exchange_api():
 
 
 class Plain:
-    """A tensor that knows nothing but DLPack, of a framework whose package has a ``from_dlpack``."""
+    """A tensor that knows nothing but DLPack, of a framework whose package has a
+    ``from_dlpack``."""
 
     def __init__(self, array, versioned=True):
         self.array, self.versioned = array, versioned
@@ -286,8 +288,8 @@ class FakeGpuTensor:
         api.PyCapsule_GetPointer.restype = ctypes.c_void_p
         api.PyCapsule_GetPointer.argtypes = [ctypes.py_object, ctypes.c_char_p]
         pointer = api.PyCapsule_GetPointer(capsule, b"dltensor")
-        device_type = ctypes.cast(pointer + ctypes.sizeof(ctypes.c_void_p), ctypes.POINTER(ctypes.c_int32))
-        device_type[0] = 2
+        after_data = pointer + ctypes.sizeof(ctypes.c_void_p)
+        ctypes.c_int32.from_address(after_data).value = 2  # the type of the device
         return capsule
 
 
@@ -301,7 +303,7 @@ def test_a_gpu_tensor_without_a_gpu_build():
         lambda: ops.pack_weight(FakeGpuTensor(W)),
         lambda: ops.norm(FakeGpuTensor(X), None),
     ):
-        with pytest.raises(Unsupported, match="(?s)cuda.*CUDA") as caught:
+        with pytest.raises(Unsupported, match=r"(?s)cuda.*CUDA") as caught:
             call()
         assert isinstance(caught.value, NotImplementedError)
 

@@ -1,4 +1,4 @@
-"""postlude.ops on torch tensors: every op and option against float64, shapes of every kind, and exact integers."""
+"""postlude.ops on torch tensors: every op and option against float64, on shapes of every kind."""
 
 import cases
 import pytest
@@ -281,7 +281,7 @@ STRIDED = {
 def test_strides(view, dtype, call, device):
     x = STRIDED[view](lambda *shape: tensor(*shape, dtype=dtype, device=device))
     w, v = cases.weight(40, 40, dtype, device), tensor(40, dtype=dtype, device=device)
-    # Rows of some layouts run in several batches, which only batch_invariant makes the same bits as one.
+    # Some layouts run in several batches of rows: batch_invariant makes that the same bits.
     y = call(x.contiguous(), w, v, batch_invariant=True)
     assert cases.same_bits(call(x, w, v, batch_invariant=True), y)
     cases.assert_accurate(call(x, w, v), y.double(), y)

@@ -1,4 +1,5 @@
-"""Where ops read and write: outputs in place, canaries around them, exact integers, and the same bits every time."""
+"""Where ops read and write: outputs in place, canaries around them, exact integers, and the same
+bits every time."""
 
 import cases
 import pytest
@@ -55,9 +56,7 @@ def test_outputs_are_written_whole_and_nothing_else(gated, dtype, device):
         norm = RMSNorm(tensor(k, dtype=dtype, device=device), EPS)
         for gap in (0, 3):
             y = Guarded(m, n, dtype=dtype, device=device, gap=gap)
-            wide, r, normed = (
-                Guarded(m, k, dtype=dtype, device=device, gap=gap) for _ in range(3)
-            )
+            wide, r, normed = (Guarded(m, k, dtype=dtype, device=device, gap=gap) for _ in range(3))
             ops.linear(x, weight, activation="silu", gated=gated, out=y.out)
             close(y.check(), ops.linear(x, weight, activation="silu", gated=gated))
             options = {"activation": "silu", "gated": gated, "norm": norm, "residual": x}
@@ -70,9 +69,7 @@ def test_outputs_are_written_whole_and_nothing_else(gated, dtype, device):
                 residual_out=r.out,
                 normed_out=normed.out,
             )
-            expected = ops.mlp(
-                x, weight, back, **options, return_residual=True, return_normed=True
-            )
+            expected = ops.mlp(x, weight, back, **options, return_residual=True, return_normed=True)
             for output, want in zip((wide, r, normed), expected, strict=True):
                 close(output.check(), want)
             if not gated:
@@ -252,7 +249,8 @@ def linear_calls(draw):
         weight = draw(strided((k, rows), dtype, 1)).t()
     bias = integers(rows, dtype=draw(st.sampled_from([dtype, torch.float32])))
     residual = draw(strided((*leading, n), dtype, 50)) if draw(st.booleans()) else None
-    options = {"gated": gated, "relu": draw(st.booleans()), "alpha": draw(st.sampled_from([1.0, 2.0]))}
+    alpha = draw(st.sampled_from([1.0, 2.0]))
+    options = {"gated": gated, "relu": draw(st.booleans()), "alpha": alpha}
     return x, weight, bias if draw(st.booleans()) else None, residual, options
 
 

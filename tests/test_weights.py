@@ -97,7 +97,8 @@ def test_int8_weights(gated, groups, dtype, device):
     weight, back = cases.weight(32, 48, dtype, device), cases.weight(48, 32, dtype, device)
     plain = reference.quantize_weight(weight, **groups)
     rows = {"group": "rows", "groups": 48}
-    quantized, quantized_back = ops.quantize_weight(weight, **groups), ops.quantize_weight(back, **rows)
+    quantized = ops.quantize_weight(weight, **groups)
+    quantized_back = ops.quantize_weight(back, **rows)
     plain_back = reference.quantize_weight(back, **rows)
     borrowed = ops.quantized_weight(plain.values, plain.scales, group=groups["group"])
     assert borrowed.bytes == 0
@@ -167,7 +168,9 @@ def bound_pairs(dtype, device, pack):
         ),
         (
             "gated linear",
-            ops.Linear(gated, activation="silu", gated=True, layout="up_gate", clamp=1.0, **options),
+            ops.Linear(
+                gated, activation="silu", gated=True, layout="up_gate", clamp=1.0, **options
+            ),
             lambda x, **o: ops.linear(
                 x, gated, activation="silu", gated=True, layout="up_gate", clamp=1.0, **o
             ),
@@ -249,9 +252,7 @@ def test_bound_ops_compute_as_functions(pack, dtype, device):
             if "mlp" in name:
                 r, v = torch.randn_like(x), torch.randn_like(x.reshape(-1, 40)[0])
                 assert_close(op(x, r, v), function(x, residual=r, input_bias=v))
-                assert_close(
-                    op(x, r, add_residual=x), function(x, residual=r, add_residual=x)
-                )
+                assert_close(op(x, r, add_residual=x), function(x, residual=r, add_residual=x))
                 buffers = {"residual_out": torch.empty_like(x), "normed_out": torch.empty_like(x)}
                 op(x, r, **buffers)
                 others = {key: torch.empty_like(x) for key in buffers}

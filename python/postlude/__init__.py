@@ -1,7 +1,8 @@
 """Postlude: fused-epilogue GEMMs for transformer inference.
 
-``postlude.ops`` computes on the tensors of any framework; ``postlude.nn`` holds fused torch modules, and
-``postlude.optimize(model)`` puts them into a model. Importing postlude imports no framework.
+``postlude.ops`` computes on the tensors of any framework; ``postlude.nn`` holds fused torch
+modules, and ``postlude.optimize(model)`` puts them into a model. Importing postlude imports no
+framework.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""The one module that knows tensor frameworks: how each lends its tensors through DLPack, and makes new ones.
+"""The one module that knows tensor frameworks: how each lends its tensors and makes new ones.
 
-The compiled core asks ``adapter_for`` once about every type of tensor that it meets, and keeps the answer.
+The compiled core asks ``adapter_for`` once about every type of tensor that it meets, and keeps the
+answer.
 """
 
 from __future__ import annotations
@@ -22,15 +23,16 @@ _DLPACK_CUDA = 2
 
 
 class Adapter(NamedTuple):
-    """What the core needs to know of a framework. A callable is None where the framework has no such thing.
+    """What the core needs to know of a framework; None for what the framework lacks.
 
-    Without ``table`` and ``export``, a tensor is a DLPack capsule itself. Without ``new_like``, results are made as DLPack
-    buffers in CPU memory and handed to ``wrap`` when they are filled.
+    Without ``table`` and ``export``, a tensor is a DLPack capsule itself. Without ``new_like``,
+    results are made as DLPack buffers in CPU memory and handed to ``wrap`` when they are filled.
     """
 
     framework: str  # its name, for messages and to keep frameworks apart; "" goes with any
     table: Any = None  # capsule of DLPack's C exchange functions: the fast way in
-    export: Callable[[Any, bool, int | None], Any] | None = None  # (tensor, writable, stream) -> capsule
+    # (tensor, writable, stream) -> DLPack capsule
+    export: Callable[[Any, bool, int | None], Any] | None = None
     new_like: Callable[[Any, tuple[int, ...]], Any] | None = None  # same dtype and device
     empty: Callable[[tuple[int, ...], str, str], Any] | None = None  # (shape, dtype, device)
     wrap: Callable[[Any], Any] | None = None  # (object with __dlpack__) -> tensor, no copy
@@ -90,7 +92,7 @@ def _numpy() -> Adapter:
             return array.__dlpack__()
         if writable:
             raise BufferError("it is read-only")
-        # Lent for reading through a writable alias: before NumPy 2.1 no read-only array has a __dlpack__.
+        # Through an alias that claims to be writable: before NumPy 2.1, DLPack takes no other.
         interface = dict(array.__array_interface__)
         interface["data"] = (interface["data"][0], False)
         alias = type("Alias", (), {"__array_interface__": interface})()
@@ -107,7 +109,8 @@ def _numpy() -> Adapter:
 
 @functools.cache
 def _other(kind: type) -> Adapter:
-    """Any other framework, through the ``__dlpack__`` of its tensors and the ``from_dlpack`` of its package."""
+    """Any other framework, through the ``__dlpack__`` of its tensors and the ``from_dlpack`` of its
+    package."""
     package = kind.__module__.partition(".")[0]
     framework = "jax" if package == "jaxlib" else package
     immutable = framework == "jax"

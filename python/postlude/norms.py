@@ -1,4 +1,5 @@
-"""LayerNorm and RMSNorm: a norm over the last dimension as a plain value, for the ``norm=`` of every op."""
+"""LayerNorm and RMSNorm: a norm over the last dimension as a plain value, for the ``norm=`` of
+every op."""
 
 from __future__ import annotations
 
@@ -10,10 +11,12 @@ _REQUIRED: Any = object()
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class LayerNorm:
-    """norm(r) = (r - mean(r)) / sqrt(var(r) + eps) * weight + bias, with the biased variance of the last dimension.
+    """norm(r) = (r - mean(r)) / sqrt(var(r) + eps) * weight + bias, with the biased variance of the
+    last dimension.
 
-    ``weight`` (H,) and ``bias`` (H,) are tensors of x's dtype or float32, or None (1 and 0). ``eps`` has no default: it
-    comes from the model. Statistics are float32, in two passes. TypeError without an eps.
+    ``weight`` (H,) and ``bias`` (H,) are tensors of x's dtype or float32, or None (1 and 0).
+    ``eps`` has no default: it comes from the model. Statistics are float32, in two passes.
+    TypeError without an eps.
     """
 
     weight: Any
@@ -24,15 +27,17 @@ class LayerNorm:
 
     def __post_init__(self) -> None:
         if self.eps is _REQUIRED:
-            raise TypeError("[LayerNorm] eps: expected a number, got nothing; it comes from the model")
+            raise TypeError(
+                "[LayerNorm] eps: expected a number, got nothing; it comes from the model"
+            )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RMSNorm:
     """norm(r) = r / sqrt(mean(r^2) + eps) * (weight + weight_offset).
 
-    ``weight`` (H,) is a tensor of x's dtype or float32, or None (1). ``weight_offset`` is 1 for Gemma, whose
-    checkpoints store weight - 1. ``eps`` has no default: it comes from the model.
+    ``weight`` (H,) is a tensor of x's dtype or float32, or None (1). ``weight_offset`` is 1 for
+    Gemma, whose checkpoints store weight - 1. ``eps`` has no default: it comes from the model.
     """
 
     weight: Any

@@ -1,27 +1,31 @@
-"""The operations: linear, qkv, mlp, norm and residual_add in one pass each, on the tensors of any framework.
+"""The operations: linear, qkv, mlp, norm and residual_add, on the tensors of any framework.
 
-Tensors may be of torch, NumPy or any framework with ``__dlpack__`` (JAX, CuPy, ...), all of one framework in one call;
-results are new tensors of that framework, or ``out`` where it is given. Nothing is copied on the way in.
+Tensors may be of torch, NumPy or any framework with ``__dlpack__`` (JAX, CuPy, ...), all of one
+framework in one call; results are new tensors of that framework, or ``out`` where it is given.
+Nothing is copied on the way in.
 
 Common to all ops:
 
-- ``x`` and the other activations have any leading dimensions (``*``), the same for all, any strides but the inner one,
-  which is 1, and share one dtype: float32, bfloat16 or float16. Biases and norm weights may also be float32.
-- ``weight`` is (out, in) with stride 1 in either dimension (so an [in, out] matrix is passed as ``w.t()``), of x's
-  dtype; or a ``postlude.Weight``.
+- ``x`` and the other activations have any leading dimensions (``*``), the same for all, any strides
+  but the inner one, which is 1, and share one dtype: float32, bfloat16 or float16. Biases and norm
+  weights may also be float32.
+- ``weight`` is (out, in) with stride 1 in either dimension (so an [in, out] matrix is passed as
+  ``w.t()``), of x's dtype; or a ``postlude.Weight``.
 - Sums and epilogues are float32, and each stored tensor is rounded once. A size of 0 is valid.
 - ``out`` (and ``residual_out``) may be exactly ``x`` or a residual; any other overlap is refused.
-- ``stream``: the CUDA stream to run on, as an int. By default torch's current stream, and for other frameworks the
-  default stream. Ignored on the CPU.
+- ``stream``: the CUDA stream to run on, as an int. By default torch's current stream, and for other
+  frameworks the default stream. Ignored on the CPU.
 - ``batch_invariant=True``: row i of the result has the same bits whatever the number of rows is.
-- ``activation``: None, "relu", "gelu_erf", "gelu_tanh", "quick_gelu", "silu" or "relu2"; also "gelu" (gelu_erf),
-  "gelu_new" and "gelu_pytorch_tanh" (gelu_tanh) and "swish" (silu).
-- ``gated``: the weight holds two halves, [gate; up] rows, or [up; gate] with ``layout="up_gate"``, and so does its bias.
-  ``clamp`` (> 0, gated only) limits the gate to at most clamp and up to [-clamp, clamp] before they are multiplied.
+- ``activation``: None, "relu", "gelu_erf", "gelu_tanh", "quick_gelu", "silu" or "relu2"; also
+  "gelu" (gelu_erf), "gelu_new" and "gelu_pytorch_tanh" (gelu_tanh) and "swish" (silu).
+- ``gated``: the weight holds two halves, [gate; up] rows, or [up; gate] with ``layout="up_gate"``,
+  and so does its bias. ``clamp`` (> 0, gated only) limits the gate to at most clamp and up to
+  [-clamp, clamp] before they are multiplied.
 - Inference only: RuntimeError where torch's grad mode is on and an argument requires grad.
 
-Errors: ValueError and TypeError say the op, the argument, what was expected and what came; ``postlude.Unsupported``
-where no kernel of this build runs the problem; RuntimeError where CUDA fails.
+Errors: ValueError and TypeError say the op, the argument, what was expected and what came;
+``postlude.Unsupported`` where no kernel of this build runs the problem; RuntimeError where CUDA
+fails.
 """
 
 from __future__ import annotations
@@ -66,13 +70,26 @@ def linear(
     stream: int | None = None,
     batch_invariant: bool = False,
 ) -> Any:
-    """x (*, in), weight (N, in), bias (N,) -> (*, N); gated: weight (2 * I, in), bias (2 * I,) -> (*, I).
+    """x (*, in), weight (N, in), bias (N,) -> (*, N).
 
-    z = x W^T + bias; h = act(z), or act(z_gate) * z_up where gated; out = residual + alpha * h. ``residual`` has out's
-    shape. See the module for dtypes, options and errors.
+    Gated: weight (2 * I, in), bias (2 * I,) -> (*, I).
+
+    z = x W^T + bias; h = act(z), or act(z_gate) * z_up where gated; out = residual + alpha * h.
+    ``residual`` has out's shape. See the module for dtypes, options and errors.
     """
     return _C.linear(
-        x, weight, bias, activation, gated, layout, residual, alpha, clamp, out, stream, batch_invariant
+        x,
+        weight,
+        bias,
+        activation,
+        gated,
+        layout,
+        residual,
+        alpha,
+        clamp,
+        out,
+        stream,
+        batch_invariant,
     )
 
 
@@ -88,9 +105,10 @@ def qkv(
     stream: int | None = None,
     batch_invariant: bool = False,
 ) -> Any:
-    """x (*, in), weight (N, in), bias (N,) -> y (*, N), or (y, n) with ``return_normed``; n is (*, in).
+    """x (*, in), weight (N, in), bias (N,) -> y (*, N), or with ``return_normed`` (y, n (*, in)).
 
-    n = norm(x); y = n W^T + bias. ``normed_out``, where given, receives n. See the module for dtypes and errors.
+    n = norm(x); y = n W^T + bias. ``normed_out``, where given, receives n. See the module for
+    dtypes and errors.
     """
     return _C.qkv(x, weight, bias, norm, return_normed, out, normed_out, stream, batch_invariant)
 
@@ -118,14 +136,15 @@ def mlp(
     stream: int | None = None,
     batch_invariant: bool = False,
 ) -> Any:
-    """x (*, H), weight_in (I, H) or gated (2 * I, H), weight_out (N, I) -> y (*, N), or (y, [r], [n]).
+    """x (*, H), weight_in (I, H), or (2 * I, H) where gated, weight_out (N, I) -> y (*, N).
 
-    r = x (+ residual) (+ input_bias); n = norm(r); h = act(n Win^T + bias_in), or act(gate) * up where gated;
-    y = h Wout^T (+ bias_out), plus r where ``add_residual`` is True (then N = H), or plus that tensor (*, N) where it is
-    one. ``residual`` is (*, H) and ``input_bias`` (H,).
+    r = x (+ residual) (+ input_bias); n = norm(r); h = act(n Win^T + bias_in), or act(gate) * up
+    where gated; y = h Wout^T (+ bias_out), plus r where ``add_residual`` is True (then N = H), or
+    plus that tensor (*, N) where it is one. ``residual`` is (*, H) and ``input_bias`` (H,).
 
-    ``return_residual`` and ``return_normed`` append r and n, both (*, H), to the result; ``residual_out`` and
-    ``normed_out`` receive them whether returned or not. See the module for dtypes, options and errors.
+    ``return_residual`` and ``return_normed`` make the result (y, [r], [n]), r and n (*, H);
+    ``residual_out`` and ``normed_out`` receive them whether returned or not. See the module for
+    dtypes, options and errors.
     """
     return _C.mlp(
         x,
@@ -165,8 +184,9 @@ def norm(
 ) -> Any:
     """x (*, H) -> n (*, H), or (n, r) where ``residual``, ``bias`` or ``residual_out`` is given.
 
-    r = x (+ residual) (+ bias); n = norm(r) (+ add_after); without a norm n = r. ``residual`` and ``add_after`` are (*, H),
-    ``bias`` is (H,). ``out`` receives n and ``residual_out`` r. See the module for dtypes and errors.
+    r = x (+ residual) (+ bias); n = norm(r) (+ add_after); without a norm n = r. ``residual`` and
+    ``add_after`` are (*, H), ``bias`` is (H,). ``out`` receives n and ``residual_out`` r. See the
+    module for dtypes and errors.
     """
     return _C.norm(x, norm, residual, bias, add_after, out, residual_out, stream, batch_invariant)
 
@@ -186,8 +206,8 @@ def residual_add(
 ) -> Any:
     """Sums of residuals, all (*, H), and biases (H,), as DeepSpeed inference has them -> (*, H).
 
-    With h = hidden_state, r = residual, a = attention_output, ba = attention_bias, bf = final_bias and p = mp_size,
-    absent terms counting as 0:
+    With h = hidden_state, r = residual, a = attention_output, ba = attention_bias, bf = final_bias
+    and p = mp_size, absent terms counting as 0:
 
     - form="pre_ln": (r + a + ba + bf) / p + h
     - form="post_ln": r + h + bf; takes no attention_output and no attention_bias
@@ -217,11 +237,11 @@ def pack_weight(
     norm: Norm | None = None,
     stream: int | None = None,
 ) -> Weight:
-    """Copies ``weight`` (out, in), stride 1 in either dimension, into the layout that the kernels read fastest.
+    """Copies ``weight`` (out, in), stride 1 in either dimension, into the kernels' own layout.
 
-    ``gated`` and ``layout`` say what the calls will; ``norm`` is the norm that they will apply to x first.
-    ``Weight.unpack()`` gives the matrix back, bit for bit. ValueError for a wrong rank, stride or dtype, or an odd number
-    of rows where gated.
+    ``gated`` and ``layout`` say what the calls will; ``norm`` is the norm that they will apply to x
+    first. ``Weight.unpack()`` gives the matrix back, bit for bit. ValueError for a wrong rank,
+    stride or dtype, or an odd number of rows where gated.
     """
     return _C.pack_weight(weight, gated, layout, norm, stream)
 
@@ -236,10 +256,10 @@ def quantize_weight(
     stream: int | None = None,
 ) -> Weight:
     """Quantises ``weight`` (out, in) to symmetric int8: over each group, scale = max|w| / 127 and
-    q = round-half-even(w / scale) in [-127, 127], in float32; a group of zeros has scale 0 and q = 0.
+    q = round-half-even(w / scale) in [-127, 127], in float32; where scale is 0, q = 0.
 
     - group="rows": ``groups`` blocks of out / groups consecutive rows; scales (groups,)
-    - group="k": blocks of ``group_size`` consecutive inputs of one row; scales (out, in / group_size)
+    - group="k": ``group_size`` consecutive inputs of one row; scales (out, in / group_size)
 
     ValueError where the groups do not divide the weight, or for bits other than 8.
     """
@@ -247,9 +267,10 @@ def quantize_weight(
 
 
 def quantized_weight(weight: Any, scales: Any, *, group: str) -> Weight:
-    """A Weight on an int8 ``weight`` (out, in) and float32 ``scales`` that exist already; it copies neither and keeps both.
+    """A Weight on existing int8 ``weight`` (out, in) and float32 ``scales``: kept, not copied.
 
-    ``scales`` has the shape that ``quantize_weight`` says for this ``group``. ValueError for another shape or dtype.
+    ``scales`` has the shape that ``quantize_weight`` says for this ``group``. ValueError for
+    another shape or dtype.
     """
     return _C.quantized_weight(weight, scales, group)
 
@@ -257,10 +278,11 @@ def quantized_weight(weight: Any, scales: Any, *, group: str) -> Weight:
 class Linear:
     """``linear`` with its weight bound once, and called with activations only.
 
-    Arguments as ``linear``'s. With ``pack`` a plain weight is copied into the layout that the kernels read fastest, and the
-    tensor given is not kept; biases, and a weight that is not packed, are referenced and kept alive. Binding takes
-    values: it needs no gradient, and later changes of a packed weight do not show. Errors as ``pack_weight``'s.
-    Immutable; any number of threads may call it at once.
+    Arguments as ``linear``'s. With ``pack`` a plain weight is copied into the layout that the
+    kernels read fastest, and the tensor given is not kept; biases, and a weight that is not packed,
+    are referenced and kept alive. Binding takes values: it needs no gradient, and later changes of
+    a packed weight do not show. Errors as ``pack_weight``'s. Immutable; any number of threads may
+    call it at once.
     """
 
     __slots__ = ("_call",)
@@ -377,7 +399,8 @@ class Mlp:
     ) -> Any:
         """x (*, H) -> y (*, N), or (y, [r], [n]); see ``mlp``.
 
-        ``add_residual``: None for what the constructor was told, or a tensor (*, N) that is added instead of r.
+        ``add_residual``: None for what the constructor was told, or a tensor (*, N) that is added
+        instead of r.
         """
         return self._call(
             x, residual, input_bias, add_residual, out, residual_out, normed_out, stream
@@ -393,10 +416,10 @@ _EXPLAINED = {function.__name__: function for function in (linear, qkv, mlp, nor
 
 
 def explain(op: str, *args: Any, **kwargs: Any) -> str:
-    """How ``op`` would run with these arguments, as text: each step, its kernel, and why others were refused.
+    """How ``op`` would run with these arguments: each step, its kernel, why others were refused.
 
-    ``op`` is "linear", "qkv", "mlp", "norm" or "residual_add"; what follows is as the op itself takes it. Nothing is
-    computed. ValueError for another op; else the op's errors.
+    ``op`` is "linear", "qkv", "mlp", "norm" or "residual_add"; what follows is as the op itself
+    takes it. Nothing is computed. ValueError for another op; else the op's errors.
     """
     function = _EXPLAINED.get(op)
     if function is None:

@@ -27,9 +27,11 @@ int device_count() {
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status == cudaErrorInsufficientDriver || status == cudaErrorNoDevice) {
     cudaGetLastError();
-    throw CudaError(std::string("[Context] device: this machine has no GPU and driver that this build can use: ") +
-                        cudaGetErrorString(status),
-                    static_cast<int>(status));
+    throw CudaError(
+        std::string(
+            "[Context] device: this machine has no GPU and driver that this build can use: ") +
+            cudaGetErrorString(status),
+        static_cast<int>(status));
   }
   check(status, "cudaGetDeviceCount");
   return count;

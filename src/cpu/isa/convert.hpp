@@ -127,6 +127,15 @@ inline void store_chunk(const float* src, void* dst, DType dtype, int count) {
   if (count < chunk) std::memcpy(dst, padded, static_cast<std::size_t>(count) * size_of(dtype));
 }
 
+// Adds 64 lanes in a fixed order, halves onto halves; the lanes are spent.
+inline float fold_lanes(float* lanes) {
+  for (int i = 0; i < 32; ++i) lanes[i] += lanes[i + 32];
+  for (int i = 0; i < 16; ++i) lanes[i] += lanes[i + 16];
+  for (int i = 0; i < 8; ++i) lanes[i] += lanes[i + 8];
+  for (int i = 0; i < 4; ++i) lanes[i] += lanes[i + 4];
+  return (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]);
+}
+
 }  // namespace
 }  // namespace detail
 }  // namespace postlude

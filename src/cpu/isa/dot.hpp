@@ -8,15 +8,6 @@ namespace postlude {
 namespace detail {
 namespace {
 
-// Adds the lanes in a fixed order: halves onto halves.
-inline float fold_lanes(float* lanes) {
-  for (int i = 0; i < 32; ++i) lanes[i] += lanes[i + 32];
-  for (int i = 0; i < 16; ++i) lanes[i] += lanes[i + 16];
-  for (int i = 0; i < 8; ++i) lanes[i] += lanes[i + 8];
-  for (int i = 0; i < 4; ++i) lanes[i] += lanes[i + 4];
-  return (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]);
-}
-
 template <int rows>
 inline void dot_rows(const void* w, DType dtype, const float* x, std::int64_t ldx, std::int64_t k, float* out) {
   alignas(64) float lanes[rows][chunk] = {};

@@ -164,12 +164,6 @@ inline void add_vector(const Vector& v, std::int64_t c, int count, float* z) {
   for (int i = 0; i < chunk; ++i) z[i] += term[i];
 }
 
-inline float sum_lanes(const float* lanes) {
-  double sum = 0.0;
-  for (int i = 0; i < chunk; ++i) sum += static_cast<double>(lanes[i]);
-  return static_cast<float>(sum);
-}
-
 // Sets the elements past h in the last chunk of the row.
 inline void pad_row(float* row, std::int64_t h, float value) {
   for (std::int64_t i = h; i % chunk != 0; ++i) row[i] = value;
@@ -191,10 +185,10 @@ inline Moments moments(float* row, std::int64_t h) {
     for (int i = 0; i < chunk; ++i) lanes[i] += row[c + i];
   }
   Moments result;
-  result.shift = sum_lanes(lanes) / count;
+  result.shift = fold_lanes(lanes) / count;
   pad_row(row, h, result.shift);
   alignas(64) float squares[chunk] = {};
-  for (int i = 0; i < chunk; ++i) lanes[i] = 0.0f;
+  for (float& lane : lanes) lane = 0.0f;
   for (std::int64_t c = 0; c < h; c += chunk) {
     for (int i = 0; i < chunk; ++i) {
       const float d = row[c + i] - result.shift;
@@ -202,8 +196,8 @@ inline Moments moments(float* row, std::int64_t h) {
       squares[i] += d * d;
     }
   }
-  result.mean = sum_lanes(lanes) / count;
-  result.variance = sum_lanes(squares) / count - result.mean * result.mean;
+  result.mean = fold_lanes(lanes) / count;
+  result.variance = fold_lanes(squares) / count - result.mean * result.mean;
   return result;
 }
 
@@ -213,7 +207,7 @@ inline float mean_square(float* row, std::int64_t h) {
   for (std::int64_t c = 0; c < h; c += chunk) {
     for (int i = 0; i < chunk; ++i) squares[i] += row[c + i] * row[c + i];
   }
-  return sum_lanes(squares) / static_cast<float>(h);
+  return fold_lanes(squares) / static_cast<float>(h);
 }
 
 void norm_rows(const NormCall& call, std::int64_t begin, std::int64_t end, float* row) {

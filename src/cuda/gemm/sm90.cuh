@@ -239,14 +239,14 @@ __global__ void __launch_bounds__(threads, 1) kernel(const __grid_constant__ Sm9
   }
 
   if (group < 0) {
-    cutlass::arch::warpgroup_reg_dealloc<40>();
+    cutlass::arch::warpgroup_reg_dealloc<24>();
     if (thread == 0) {
       prefetch_tma_descriptor(reinterpret_cast<const TmaDescriptor*>(&a.x));
       prefetch_tma_descriptor(reinterpret_cast<const TmaDescriptor*>(&a.weight));
       produce<S, Slots, Cluster>(a, storage, pipeline);
     }
   } else {
-    cutlass::arch::warpgroup_reg_alloc<232>();
+    cutlass::arch::warpgroup_reg_alloc<240>();
     consume<S, Slots, Cluster>(a, storage, pipeline, turns, group, thread);
   }
 #endif
