@@ -71,13 +71,14 @@ std::string prefix(const Purpose& purpose) {
   return "[" + std::string(purpose.op) + "] " + purpose.argument + ": ";
 }
 
-// The pending Python exception, said again with the op and the argument.
+// The pending Python exception, said again in one line with the op and the argument.
 [[noreturn]] void refused(const Purpose& purpose, nb::handle tensor, bool writable) {
   nb::python_error error;
+  const std::string text = nb::str(error.value()).c_str();
   nb::raise_from(error, PyExc_ValueError,
                  "[%s] %s: expected a tensor that can be %s in place, got %s: %s", purpose.op,
                  purpose.argument, writable ? "written" : "read", kind_of(tensor).c_str(),
-                 nb::str(error.value()).c_str());
+                 text.substr(0, text.find('\n')).c_str());
 }
 
 TensorView view_of(const dlpack::Tensor& tensor, const Purpose& purpose) {
@@ -89,12 +90,17 @@ TensorView view_of(const dlpack::Tensor& tensor, const Purpose& purpose) {
                                 "expected float32, bfloat16, float16 or int8, got " +
                                 dtype_name(tensor.dtype));
   }
+  if (tensor.ndim > TensorView::max_rank) {
+    throw std::invalid_argument(prefix(purpose) + "expected at most " +
+                                std::to_string(TensorView::max_rank) + " dimensions, got " +
+                                std::to_string(tensor.ndim));
+  }
   TensorView view;
   try {
     view = from_dlpack(tensor);
   } catch (const std::invalid_argument& error) {
     const std::string text = error.what();
-    throw std::invalid_argument(prefix(purpose) + text.substr(text.find("] ") + 2));
+    throw std::invalid_argument(prefix(purpose) + text.substr(text.find("expected")));
   }
   if (view.data() == nullptr && view.numel() > 0) {
     throw std::invalid_argument(prefix(purpose) +

@@ -89,6 +89,27 @@ TEST_P(LinearTest, ExactOnSmallIntegers) {
   }
 }
 
+TEST_P(LinearTest, OneContextServesCasesThatDifferInOneThing) {
+  // What a Context keeps of one call must not serve another that only looks like it.
+  Context context(device());
+  for (std::int64_t m : {1, 7, 33, 64}) {
+    for (std::int64_t n : {33, 64}) {
+      for (std::int64_t k : {65, 127}) {
+        for (std::int64_t pad : {0, 1}) {
+          for (WeightForm form : float_forms) {
+            LinearCase c;
+            c.values = Values::integers;
+            c.shape = {m, n, k};
+            c.weight = form;
+            c.pad = pad;
+            check_linear(c, GetParam(), context);
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST_P(LinearTest, EveryActivation) {
   for (const GemmShape& shape : cases::few) {
     for (Activation activation : all_activations) {

@@ -33,7 +33,7 @@ VALUE_ERRORS = {
     "[linear] x: expected *float32*, got *bool*": lambda: ops.linear(X.bool(), W),
     "[linear] x: expected *float32*, got *complex64*": lambda: ops.linear(X.cfloat(), W),
     "[linear] x: expected *dimension*, got *scalar*": lambda: ops.linear(X[0, 0], W),
-    "[linear] x: expected *0 to 8*, got *9*": lambda: ops.linear(
+    "[linear] x: expected *at most 8 dimensions*, got *9*": lambda: ops.linear(
         X.reshape(1, 1, 1, 1, 1, 1, 1, 5, 16), W
     ),
     "[linear] x: expected *stride 1*, got *strides (32, 2)*": lambda: ops.linear(

@@ -7,6 +7,7 @@
 #   OUT=benchmarks/results      where logs and results go
 #   PIP_ARGS='...'              for every pip install: '--no-index --find-links DIR' on a machine without internet
 #   PREFIX=DIR                  more for CMAKE_PREFIX_PATH: a GoogleTest, where pip cannot fetch one
+#   CMAKE_ARGS=...              more for CMake
 #   ARCHITECTURES='80;90'       CMAKE_CUDA_ARCHITECTURES
 #
 # A GPU test that cannot run fails here: POSTLUDE_REQUIRE_GPU=1. The exit status is that of the worst step.
@@ -36,7 +37,7 @@ setup() {
 build() {
     cmake -S . -B $build -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_MAKE_PROGRAM="$venv/bin/ninja" \
         -DCMAKE_PREFIX_PATH="$venv;${PREFIX:-}" -DPython_EXECUTABLE="$venv/bin/python" \
-        -DPOSTLUDE_CUDA=ON ${ARCHITECTURES:+-DCMAKE_CUDA_ARCHITECTURES="$ARCHITECTURES"} -DPOSTLUDE_BUILD_PYTHON=ON &&
+        ${CMAKE_ARGS:-} -DPOSTLUDE_CUDA=ON ${ARCHITECTURES:+-DCMAKE_CUDA_ARCHITECTURES="$ARCHITECTURES"} -DPOSTLUDE_BUILD_PYTHON=ON &&
         cmake --build $build --parallel
 }
 

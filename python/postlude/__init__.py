@@ -16,8 +16,9 @@ from .norms import LayerNorm, RMSNorm
 from .ops import explain
 
 if TYPE_CHECKING:
-    from . import nn, reference
-    from .optimize import optimize
+    from . import nn as nn
+    from . import reference as reference
+    from .optimize import optimize as optimize
 
 Unsupported = _C.Unsupported
 Weight = _C.Weight
@@ -32,15 +33,12 @@ __all__ = [
     "Weight",
     "clear_workspaces",
     "explain",
-    "nn",
     "ops",
-    "optimize",
-    "reference",
     "show_config",
     "__version__",
 ]
 
-_LAZY = ("compat", "nn", "optimize", "reference")  # these import torch
+_LAZY = ("nn", "optimize", "reference")  # these import torch
 
 
 def __getattr__(name: str) -> Any:
@@ -50,4 +48,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *_LAZY})

@@ -115,6 +115,7 @@ const char* make_tiling(const Gemm& g, const ContextState& context, Tiling& t) {
   t.convert_w = quantized || (!packed && !plain_strides_ok(g.weight, g.weight_rows(), g.k));
   t.pad_rows = g.batch_invariant;
   t.rows = g.batch_invariant ? invariant_rows : canonical_rows;
+  if (!g.batch_invariant && size_of(t.compute) == 2 && g.m >= 8 * canonical_rows) t.rows = 2 * canonical_rows;
   t.columns = packed ? packed_weight(g)->columns : std::min(panel_columns(g.n, g.k, g.x.dtype), g.n);
   t.panels = ceil_div(g.n, t.columns);
   t.threads = team_size(t.panels * ceil_div(g.m, t.rows), estimated_microseconds(g));

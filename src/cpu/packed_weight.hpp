@@ -15,7 +15,8 @@ namespace detail {
 constexpr std::int64_t panel_columns(std::int64_t n, std::int64_t k, DType dtype) {
   constexpr std::int64_t step = 64;
   constexpr std::int64_t panel_bytes = std::int64_t{1} << 20;
-  const std::int64_t smallest = n < 768 ? step : 2 * step;
+  // Narrow panels starve AMX, which runs 16-bit products; fp32 prefers more panels to share out.
+  const std::int64_t smallest = n < 768 && dtype == DType::f32 ? step : 2 * step;
   const std::int64_t wanted = (n / 12 + step - 1) / step * step;
   const std::int64_t row_bytes = std::max<std::int64_t>(k, 1) * static_cast<std::int64_t>(size_of(dtype));
   const std::int64_t fitting = std::max(step, panel_bytes / row_bytes / step * step);

@@ -48,6 +48,9 @@ void load_kernels(int sm) {
   try {
     cuda::load_plain_gemm();
     cuda::load_sm80_gemm();
+#if defined(POSTLUDE_WITH_SM90)
+    if (sm == 90) cuda::load_sm90_gemm();
+#endif
     cuda::load_norm();
     cuda::load_residual_add();
     cuda::load_copy();
@@ -70,7 +73,11 @@ void refuse(const char* op, const char* reason, const std::string& problem) {
 
 class CudaBackend final : public Backend {
  public:
-  CudaBackend() : kernels_{&cuda::sm80_gemm_kernel(), &cuda::plain_gemm_kernel()} {}
+  CudaBackend() : kernels_{
+#if defined(POSTLUDE_WITH_SM90)
+                      &cuda::sm90_gemm_kernel(),
+#endif
+                      &cuda::sm80_gemm_kernel(), &cuda::plain_gemm_kernel()} {}
 
   std::unique_ptr<BackendState> make_state(Device device) const override {
     const int count = device_count();

@@ -26,6 +26,7 @@ struct EpilogueArgs {
   bool gated = false;
   std::int64_t gate_row = 0;  // the first weight row of each half; 0 where not gated
   std::int64_t up_row = 0;
+  bool up_first = false;  // the up half's 8 slots come first in each group of 16
   float clamp = 0.0f;  // 0: none
   RowsArg residual;
   float alpha = 1.0f;
@@ -166,8 +167,8 @@ __device__ inline void finish_tile(const EpilogueArgs& e, const float* tile, std
     if (row0 + row >= e.m || column0 + run * run_width >= e.n) continue;
     const float* from = tile + row * Pitch + run * (e.gated ? 2 : 1) * run_width;
     Values acc, up;
-    load_run(from, acc);
-    if (e.gated) load_run(from + run_width, up);
+    load_run(e.up_first ? from + run_width : from, acc);
+    if (e.gated) load_run(e.up_first ? from : from + run_width, up);
     finish_run(e, row0 + row, column0 + run * run_width, acc, up);
   }
 }

@@ -212,7 +212,7 @@ __device__ __forceinline__ void consume(const Sm90Args& a, typename S::Storage& 
 }
 
 template <class T, int Slots, int Cluster>
-__global__ void __launch_bounds__(threads, 1) kernel(const __grid_constant__ Sm90Args a) {
+__global__ void __launch_bounds__(threads, 1) sm90_gemm(const __grid_constant__ Sm90Args a) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
   using S = Shape90<T, Slots, Cluster>;
   char* shared = shared_memory();
@@ -239,14 +239,14 @@ __global__ void __launch_bounds__(threads, 1) kernel(const __grid_constant__ Sm9
   }
 
   if (group < 0) {
-    cutlass::arch::warpgroup_reg_dealloc<24>();
+    cutlass::arch::warpgroup_reg_dealloc<40>();
     if (thread == 0) {
       prefetch_tma_descriptor(reinterpret_cast<const TmaDescriptor*>(&a.x));
       prefetch_tma_descriptor(reinterpret_cast<const TmaDescriptor*>(&a.weight));
       produce<S, Slots, Cluster>(a, storage, pipeline);
     }
   } else {
-    cutlass::arch::warpgroup_reg_alloc<240>();
+    cutlass::arch::warpgroup_reg_alloc<232>();
     consume<S, Slots, Cluster>(a, storage, pipeline, turns, group, thread);
   }
 #endif
@@ -268,7 +268,7 @@ void Sm90Tile<Slots, Cluster>::launch(DType dtype, const Sm90Args& args, unsigne
   const auto run = [&](auto zero) {
     using T = decltype(zero);
     config.dynamicSmemBytes = sm90::Shape90<T, Slots, Cluster>::shared_bytes;
-    check(cudaLaunchKernelEx(&config, sm90::kernel<T, Slots, Cluster>, args), "cuda.sm90");
+    check(cudaLaunchKernelEx(&config, sm90::sm90_gemm<T, Slots, Cluster>, args), "cuda.sm90");
   };
   if (dtype == DType::f16) {
     run(cutlass::half_t{});
@@ -279,9 +279,9 @@ void Sm90Tile<Slots, Cluster>::launch(DType dtype, const Sm90Args& args, unsigne
 
 template <int Slots, int Cluster>
 void Sm90Tile<Slots, Cluster>::load() {
-  load_kernel(sm90::kernel<cutlass::half_t, Slots, Cluster>,
+  load_kernel(sm90::sm90_gemm<cutlass::half_t, Slots, Cluster>,
               sm90::Shape90<cutlass::half_t, Slots, Cluster>::shared_bytes);
-  load_kernel(sm90::kernel<cutlass::bfloat16_t, Slots, Cluster>,
+  load_kernel(sm90::sm90_gemm<cutlass::bfloat16_t, Slots, Cluster>,
               sm90::Shape90<cutlass::bfloat16_t, Slots, Cluster>::shared_bytes);
 }
 
