@@ -19,6 +19,8 @@ STAMPS := $(VENV)/stamps
 TORCH_STAMP := $(STAMPS)/$(subst /,_,$(subst $() ,_,$(TORCH)))
 CMAKE_COMMON := -DCMAKE_PREFIX_PATH="$(CURDIR)/$(VENV)" \
     -DCMAKE_MAKE_PROGRAM="$(CURDIR)/$(VENV)/bin/ninja"
+CPP_FILES = $(shell find benchmarks bindings cpp_tests examples include src \
+    -name '*.[ch]pp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
@@ -47,18 +49,18 @@ test: build $(STAMPS)/test ## every test: GoogleTest, then pytest
 	exit $$failed
 
 lint: $(STAMPS)/lint $(STAMPS)/test ## ruff, mypy, clang-format and the house rules
-	$(PY) -m ruff check
-	$(PY) -m ruff format --check
-	$(PY) -m mypy
-	$(VENV)/bin/clang-format --dry-run -Werror $$(git ls-files --cached --others --exclude-standard \
-	    '*.hpp' '*.cpp' '*.h' '*.cu' '*.cuh')
-	$(PY) tools/check_files.py
+	@failed=0; set -x; \
+	$(PY) -m ruff check || failed=1; \
+	$(PY) -m ruff format --check || failed=1; \
+	$(PY) -m mypy || failed=1; \
+	$(VENV)/bin/clang-format --dry-run -Werror $(CPP_FILES) || failed=1; \
+	$(PY) tools/check_files.py || failed=1; \
+	exit $$failed
 
 format: $(STAMPS)/lint ## lay out every file as `make lint` wants it
 	$(PY) -m ruff check --fix-only
 	$(PY) -m ruff format
-	$(VENV)/bin/clang-format -i $$(git ls-files --cached --others --exclude-standard \
-	    '*.hpp' '*.cpp' '*.h' '*.cu' '*.cuh')
+	$(VENV)/bin/clang-format -i $(CPP_FILES)
 
 bench: build $(STAMPS)/demo ## the benchmarks; results go to benchmarks/results
 	$(CMAKE) --build $(BUILD) --parallel $(JOBS) --target kernel_time

@@ -123,10 +123,12 @@ TensorView Call::kept(nb::handle object, const char* argument) {
   if (object.is_none()) return TensorView();
   const nb::object alias = keep(object, argument);
   keeps_.push_back(alias);
+  const std::size_t before = capsules_.size();
   const TensorView lent = view(alias, argument, false);
-  // A capsule, where there is one, is what holds the memory.
-  for (nb::object& capsule : capsules_) keeps_.push_back(std::move(capsule));
-  capsules_.clear();
+  if (capsules_.size() > before) {  // then that is what holds the memory
+    keeps_.push_back(std::move(capsules_.back()));
+    capsules_.pop_back();
+  }
   return lent;
 }
 

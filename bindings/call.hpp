@@ -4,9 +4,9 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <initializer_list>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "adapter.hpp"
@@ -110,7 +110,6 @@ class Call {
   nb::object result(Output& output) const;
 
   const Adapter* adapter() const { return adapter_; }
-  Mode mode() const { return mode_; }
   [[noreturn]] void fail(const char* argument, const std::string& expected,
                          const std::string& got) const;
   [[noreturn]] void fail_type(const char* argument, const std::string& expected,

@@ -41,29 +41,34 @@ struct Matrix {
   }
 };
 
-inline double at(const Vector& vector, std::int64_t i, double absent) {
+template <class Real = double>
+Real at(const Vector& vector, std::int64_t i, Real absent) {
   if (vector.empty()) return absent;
-  return vector.size() == 1 ? vector[0] : vector[static_cast<std::size_t>(i)];
+  return static_cast<Real>(vector.size() == 1 ? vector[0] : vector[static_cast<std::size_t>(i)]);
 }
 
-inline double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
+template <class Real>
+Real sigmoid(Real x) {
+  return 1 / (1 + std::exp(-x));
+}
 
 // act(x), written so that no tail cancels; NaN and infinities as in PyTorch.
-inline double activate(Activation activation, double x) {
-  constexpr double sqrt_half = 0.70710678118654752440;
-  constexpr double sqrt_two_over_pi = 0.79788456080286535588;
-  const double positive = x < 0 ? 0.0 : x;  // keeps a NaN
+template <class Real>
+Real activate(Activation activation, Real x) {
+  constexpr Real sqrt_half = static_cast<Real>(0.70710678118654752440);
+  constexpr Real sqrt_two_over_pi = static_cast<Real>(0.79788456080286535588);
+  const Real positive = x < 0 ? 0 : x;  // keeps a NaN
   switch (activation) {
     case Activation::none:
       return x;
     case Activation::relu:
       return positive;
     case Activation::gelu_erf:
-      return x * (0.5 * std::erfc(-x * sqrt_half));
+      return x * (std::erfc(-x * sqrt_half) / 2);
     case Activation::gelu_tanh:  // (1 + tanh(u)) / 2 = sigmoid(2 u)
-      return x * sigmoid(2.0 * sqrt_two_over_pi * (x + 0.044715 * x * x * x));
+      return x * sigmoid(2 * sqrt_two_over_pi * (x + static_cast<Real>(0.044715) * x * x * x));
     case Activation::quick_gelu:
-      return x * sigmoid(1.702 * x);
+      return x * sigmoid(static_cast<Real>(1.702) * x);
     case Activation::silu:
       return x * sigmoid(x);
     case Activation::relu2:
@@ -83,25 +88,31 @@ struct Epilogue {
   double alpha = 1.0;
 };
 
-// x (M, K), weight (N, K) -> out (M, N), or (M, N / 2) where gated.
-inline Matrix linear(const Matrix& x, const Matrix& weight, const Epilogue& e) {
+// x (M, K), weight (N, K) -> out (M, N), or (M, N / 2) where gated. With Real = float the same
+// formula is computed in everyday float, one term after the other: the yardstick for how far fp32
+// can be from the truth.
+template <class Real = double>
+Matrix linear(const Matrix& x, const Matrix& weight, const Epilogue& e) {
   const std::int64_t outputs = e.gated ? weight.rows / 2 : weight.rows;
+  const Real zero = 0, one = 1;
   const auto z = [&](std::int64_t m, std::int64_t n) {
-    double acc = 0.0;
-    for (std::int64_t k = 0; k < x.cols; ++k) acc += x(m, k) * weight(n, k);
-    acc -= at(e.row_mean, m, 0.0) * at(e.col_sum, n, 0.0);
-    return at(e.row_scale, m, 1.0) * at(e.col_scale, n, 1.0) * acc + at(e.bias, n, 0.0);
+    Real acc = 0;
+    for (std::int64_t k = 0; k < x.cols; ++k) {
+      acc += static_cast<Real>(x(m, k)) * static_cast<Real>(weight(n, k));
+    }
+    acc -= at(e.row_mean, m, zero) * at(e.col_sum, n, zero);
+    return at(e.row_scale, m, one) * at(e.col_scale, n, one) * acc + at(e.bias, n, zero);
   };
   const std::int64_t gate_row = e.layout == GateLayout::gate_up ? 0 : outputs;
   const std::int64_t up_row = e.layout == GateLayout::gate_up ? outputs : 0;
   Matrix out(x.rows, outputs);
   for (std::int64_t m = 0; m < x.rows; ++m) {
     for (std::int64_t n = 0; n < outputs; ++n) {
-      double h;
+      Real h;
       if (e.gated) {
-        double gate = z(m, gate_row + n), up = z(m, up_row + n);
+        Real gate = z(m, gate_row + n), up = z(m, up_row + n);
         if (e.clamp) {
-          const double limit = *e.clamp;
+          const Real limit = static_cast<Real>(*e.clamp);
           gate = gate > limit ? limit : gate;
           up = up > limit ? limit : up < -limit ? -limit : up;
         }
@@ -109,7 +120,8 @@ inline Matrix linear(const Matrix& x, const Matrix& weight, const Epilogue& e) {
       } else {
         h = activate(e.activation, z(m, n));
       }
-      out(m, n) = (e.residual.present ? e.residual(m, n) : 0.0) + e.alpha * h;
+      const Real residual = e.residual.present ? static_cast<Real>(e.residual(m, n)) : zero;
+      out(m, n) = static_cast<double>(residual + static_cast<Real>(e.alpha) * h);
     }
   }
   return out;

@@ -162,7 +162,7 @@ TEST_P(BoundTest, Mlp) {
       MlpTensors t(c, GetParam(), context);
       const Mlp op(t.params(), binding, context);
       EXPECT_EQ(op.packed_bytes() > 0, binding == Binding::pack);
-      const reference::MlpResult expected = t.expected();
+      const MlpExpected expected = t.expected();
       if (binding == Binding::pack) t.weight_in = t.weight_out = {};
       context.reserve(workspace_size(op.with(t.activations()), t.out, context));
       op(t.activations(), t.out, context);

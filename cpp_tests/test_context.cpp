@@ -1,5 +1,6 @@
 // Contexts: workspace to the byte, what they hold, and many of them in many threads.
 #include <gtest/gtest.h>
+#include <omp.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -92,7 +93,7 @@ TEST_P(WorkspaceTest, MlpIsExact) {
         c.residual_out = c.normed_out = outputs;
         SCOPED_TRACE(describe(c, GetParam()));
         MlpTensors t(c, GetParam(), packing);
-        const reference::MlpResult expected = t.expected();
+        const MlpExpected expected = t.expected();
         check_workspace(t.params(), t.out, GetParam());
         check_outputs(t, expected);
         if (!outputs) continue;
@@ -217,6 +218,60 @@ TEST_P(ThreadTest, EightThreadsGiveTheBitsOfOne) {
     EXPECT_EQ(errors[i], "");
     EXPECT_TRUE(same_bits(jobs[i].serial, jobs[i].parallel)) << "thread " << i;
   }
+}
+
+// The team size that OpenMP would use, set back at the end.
+class OpenMpThreads {
+ public:
+  explicit OpenMpThreads(int count) : saved_(omp_get_max_threads()) { omp_set_num_threads(count); }
+  ~OpenMpThreads() { omp_set_num_threads(saved_); }
+  OpenMpThreads(const OpenMpThreads&) = delete;
+  OpenMpThreads& operator=(const OpenMpThreads&) = delete;
+
+ private:
+  int saved_;
+};
+
+TEST_P(ThreadTest, AnyNumberOfOpenMpThreads) {
+  MlpCase c;
+  c.shape = {130, 96, 300, 96};
+  c.norm = NormKind::layer;
+  for (bool packed : {false, true}) {
+    c.packed = packed;
+    Context packing(device());
+    MlpTensors t(c, GetParam(), packing);
+    const MlpExpected expected = t.expected();
+    for (int count : {1, 2, 5}) {
+      SCOPED_TRACE(::testing::Message() << count << " threads");
+      const OpenMpThreads threads(count);
+      check_workspace(t.params(), t.out, GetParam());
+      check_outputs(t, expected);
+      EXPECT_EQ(omp_get_max_threads(), count) << "a call must leave the caller's setting as it was";
+    }
+  }
+}
+
+TEST_P(ThreadTest, InsideAParallelRegion) {
+  constexpr int count = 3;
+  MlpCase c;
+  c.shape = {65, 96, 300, 96};
+  c.norm = NormKind::rms;
+  Context packing(device());
+  std::vector<MlpTensors> tensors;
+  for (int i = 0; i < count; ++i) tensors.emplace_back(c, GetParam(), packing);
+  std::vector<std::string> errors(count);
+#pragma omp parallel for num_threads(count) schedule(static, 1)
+  for (int i = 0; i < count; ++i) {
+    const std::size_t index = static_cast<std::size_t>(i);
+    try {
+      run(tensors[index].params(), tensors[index].out);
+    } catch (const std::exception& error) {
+      errors[index] = error.what();
+    }
+  }
+  for (const std::string& error : errors) EXPECT_EQ(error, "");
+  const MlpExpected expected = tensors[0].expected();
+  for (const MlpTensors& t : tensors) check_outputs(t, expected);
 }
 
 TEST(Device, AGpuIsPresentWhereOneIsRequired) {

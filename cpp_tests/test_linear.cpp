@@ -354,13 +354,7 @@ TEST_P(LinearTest, LongSums) {
       LinearCase c;
       c.shape = shape;
       c.weight = form;
-      SCOPED_TRACE(describe(c, GetParam()));
-      Context context(device());
-      LinearTensors t(c, GetParam(), context);
-      run(t.params(), t.out, context);
-      const reference::Matrix expected = t.expected();
-      const std::vector<double> plain = plain_product(t.x.matrix(), t.weight.matrix());
-      EXPECT_TRUE(close(t.out.get(), expected.values, tolerance(dtype(), plain, expected.values)));
+      check_linear(c, GetParam());
     }
   }
 }

@@ -179,7 +179,7 @@ void check_in_place(MlpCase c, Setting setting, Place out, Place residual_out) {
                name(residual_out));
   Context context(setting.device);
   MlpTensors t(c, setting, context);
-  const reference::MlpResult expected = t.expected();
+  const MlpExpected expected = t.expected();
   if (out != Place::own) t.out = out == Place::x ? t.x : t.residual;
   if (residual_out != Place::own) t.residual_out = residual_out == Place::x ? t.x : t.residual;
   ASSERT_NO_THROW(run(t.params(), t.out, context));
@@ -219,7 +219,7 @@ TEST_P(MlpTest, TheParallelResidualMayBeX) {
     c.norm = NormKind::layer;
     Context context(device());
     MlpTensors t(c, GetParam(), context);  // with add_residual the reference adds r = x too
-    const reference::MlpResult expected = t.expected();
+    const MlpExpected expected = t.expected();
     MlpParams p = t.params();
     p.parallel_residual = p.x;
     if (in_place) t.out = t.x;
@@ -266,7 +266,7 @@ TEST_P(MlpTest, OutMayBeTheParallelResidual) {
   c.add = Residual::parallel;
   Context context(device());
   MlpTensors t(c, GetParam(), context);
-  const reference::MlpResult expected = t.expected();
+  const MlpExpected expected = t.expected();
   t.out = t.parallel_residual;
   ASSERT_NO_THROW(run(t.params(), t.out, context));
   check_outputs(t, expected);

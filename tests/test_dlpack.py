@@ -1,8 +1,10 @@
 """Tensors of every framework go in and come out as what they were: NumPy, torch, JAX, others."""
 
 import ctypes
+import gc
 import subprocess
 import sys
+import weakref
 
 import cases
 import numpy as np
@@ -90,7 +92,7 @@ def test_read_only_numpy_arrays_are_read_and_not_written():
     np.testing.assert_array_equal(op(X), want)
     target = np.empty((2, 3, 24), np.float32)
     target.flags.writeable = False
-    with pytest.raises(ValueError, match=r"\[linear\] out: .*written.*read-only"):
+    with pytest.raises(ValueError, match=r"\[linear\] out: .*writ.*read-only"):
         ops.linear(X, W, B, out=target)
 
 
@@ -107,6 +109,21 @@ def test_numpy_weights():
     y = ops.linear(torch.from_numpy(X), packed)
     np.testing.assert_array_equal(y.numpy(), ops.linear(X, packed))
     np.testing.assert_array_equal(ops.Linear(W, B)(X), ops.Linear(packed, B)(X))
+
+
+@pytest.mark.parametrize("pack", [True, False])
+@pytest.mark.parametrize("wrap", [np.asarray, lambda array: Plain(array)], ids=["numpy", "plain"])
+def test_bound_ops_keep_what_they_read(wrap, pack):
+    arrays = {"weight": W.copy(), "bias": B.copy()}
+    memory = {name: weakref.ref(array) for name, array in arrays.items()}
+    op = ops.Linear(wrap(arrays["weight"]), wrap(arrays["bias"]), pack=pack)
+    arrays.clear()
+    gc.collect()
+    kept = {name for name, array in memory.items() if array() is not None}
+    assert kept == ({"bias"} if pack else {"weight", "bias"})
+    x, out = wrap(X), np.empty((2, 3, 24), np.float32)
+    op(x, out=wrap(out))
+    np.testing.assert_allclose(out, ops.linear(X, W, B), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("cls", [torch.nn.Parameter, torch.nn.Buffer])

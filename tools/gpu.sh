@@ -22,7 +22,11 @@ mkdir -p "$OUT"
 status=0
 
 setup() {
-    [ -x "$venv/bin/python" ] || "$PYTHON" -m venv --system-site-packages "$venv" || return
+    [ -x "$venv/bin/python" ] || "$PYTHON" -m venv "$venv" || return
+    # PYTHON may itself be that of an environment: its packages (torch, pytest) are seen through a .pth file.
+    local purelib='import sysconfig; print(sysconfig.get_path("purelib"))' site
+    site=$("$venv/bin/python" -c "$purelib") || return
+    { echo "$PWD/python" && "$PYTHON" -c "$purelib"; } >"$site/postlude.pth" || return
     # shellcheck disable=SC2086 # PIP_ARGS holds several arguments
     "$venv/bin/python" -m pip install -q --disable-pip-version-check ${PIP_ARGS:-} --no-deps \
         nanobind~=3.1 ninja onednn-devel-cpu-gomp==2023.2.0 onednn-cpu-gomp==2023.2.0 nvidia-cutlass==4.2.0.0 || return
@@ -30,7 +34,6 @@ setup() {
         # shellcheck disable=SC2086
         "$venv/bin/python" tools/get_googletest.py "$venv" ${PIP_ARGS:-} || return
     fi
-    echo "$PWD/python" >"$("$venv/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/postlude.pth"
     nvidia-smi --query-gpu=name,driver_version,memory.total --format=csv,noheader
 }
 

@@ -22,15 +22,16 @@ struct Error {
 };
 Error error_of(const std::vector<double>& got, const std::vector<double>& expected);
 
-// What is allowed; the worst element may be off by twice the Frobenius limit.
+// What is allowed.
 struct Tolerance {
   double frobenius;
+  double worst = 2.0 * frobenius;
 };
 
 // The floors of the numerical promise: 2e-6 for f32, 4e-3 for bf16, 5e-4 for f16.
 Tolerance tolerance(DType dtype);
-// The same, or 1.25 times the error that `plain` (the same formula in everyday float) makes, if
-// that is larger.
+// The promise itself, with `plain` (the same formula in everyday arithmetic of that dtype) in the
+// place of torch: 1.25 times its Frobenius error and twice its worst element, or the floor.
 Tolerance tolerance(DType dtype, const std::vector<double>& plain,
                     const std::vector<double>& expected);
 
@@ -52,8 +53,8 @@ Tolerance tolerance(DType dtype, const std::vector<double>& plain,
 // The same bytes, element by element.
 ::testing::AssertionResult same_bits(const Tensor& a, const Tensor& b);
 
-// The product in float, summed one term after the other: the yardstick for fp32 with a long K.
-std::vector<double> plain_product(const reference::Matrix& x, const reference::Matrix& weight);
+// Every value rounded to the dtype, as if the matrix had been stored.
+reference::Matrix stored(DType dtype, reference::Matrix matrix);
 
 }  // namespace test
 }  // namespace postlude

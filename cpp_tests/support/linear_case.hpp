@@ -52,12 +52,16 @@ class LinearTensors {
   LinearTensors(const LinearCase& c, Setting setting, Context& context);
   LinearParams params() const;
   reference::Matrix expected() const;
+  // What everyday float makes of it.
+  reference::Matrix plain() const;
   // Whether the inputs are unchanged and nothing but elements of out was written.
   bool canaries_intact() const;
 
   Tensor x, weight, bias, residual, row_scale, row_mean, col_scale, col_sum, out;
 
  private:
+  template <class Real>
+  reference::Matrix compute() const;
   Tensor fill(DType dtype, Layout layout, double scale);
   // A vector that is made of powers of two where the values are integers, so that products stay
   // exact.

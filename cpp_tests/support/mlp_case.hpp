@@ -39,18 +39,26 @@ struct MlpCase {
 
 std::string describe(const MlpCase& c, Setting setting);
 
+// What a call should leave, and what everyday code, which stores the result of every step, makes of
+// it.
+struct MlpExpected {
+  reference::MlpResult exact, plain;
+};
+
 class MlpTensors {
  public:
   MlpTensors(const MlpCase& c, Setting setting, Context& context);
   MlpParams params() const;
   MlpActivations activations() const;
-  reference::MlpResult expected() const;
+  MlpExpected expected() const;
   bool canaries_intact() const;
 
   Tensor x, weight_in, weight_out, bias_in, bias_out, norm_weight, norm_bias, residual, input_bias;
   Tensor parallel_residual, residual_out, normed_out, out;
 
  private:
+  reference::Mlp problem() const;
+
   MlpCase case_;
   Weight packed_in_, packed_out_;
 };
@@ -58,8 +66,7 @@ class MlpTensors {
 // Runs the case and expects the promised accuracy of every output, and whole canaries.
 void check_mlp(const MlpCase& c, Setting setting);
 // Expects the accuracy of what a call, however it was made, left in the outputs.
-void check_outputs(const MlpTensors& tensors, const reference::MlpResult& expected,
-                   bool integers = false);
+void check_outputs(const MlpTensors& tensors, const MlpExpected& expected, bool integers = false);
 
 }  // namespace test
 }  // namespace postlude

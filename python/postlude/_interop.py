@@ -83,6 +83,14 @@ def _torch() -> Adapter:
     )
 
 
+class _Unlocked:
+    """Lets NumPy see the memory of a read-only array as writable; for reading only."""
+
+    def __init__(self, array: Any) -> None:
+        pointer, _ = array.__array_interface__["data"]
+        self.__array_interface__ = {**array.__array_interface__, "data": (pointer, False)}
+
+
 @functools.cache
 def _numpy() -> Adapter:
     import numpy
@@ -90,13 +98,12 @@ def _numpy() -> Adapter:
     def export(array: Any, writable: bool, stream: int | None) -> Any:
         if array.flags.writeable:
             return array.__dlpack__()
-        if writable:
-            raise BufferError("it is read-only")
-        # Through an alias that claims to be writable: before NumPy 2.1, DLPack takes no other.
-        interface = dict(array.__array_interface__)
-        interface["data"] = (interface["data"][0], False)
-        alias = type("Alias", (), {"__array_interface__": interface})()
-        return numpy.asarray(alias).__dlpack__()
+        try:
+            return array.__dlpack__(max_version=_DLPACK)  # which says that it is read-only
+        except TypeError:  # NumPy before 2.1, which exports no read-only array
+            if writable:
+                raise BufferError("it is read-only") from None
+            return numpy.asarray(_Unlocked(array)).__dlpack__()
 
     return Adapter(
         "numpy",

@@ -251,7 +251,9 @@ def quantize_weight(
         blocks = weight.float().reshape(rows, columns // group_size, group_size)
     else:
         raise ValueError(f"[reference] group: expected 'rows' or 'k', got {group!r}")
-    scales = blocks.abs().amax(-1) / 127.0
+    # Divided by a tensor: by a number, torch multiplies by its reciprocal on a GPU.
+    amax = blocks.abs().amax(-1)
+    scales = amax / torch.full_like(amax, 127.0)
     divisor = torch.where(scales == 0, torch.inf, scales).unsqueeze(-1)
     values = torch.round(blocks / divisor).clamp(-127, 127).to(torch.int8)
     return QuantizedWeight(values.reshape(rows, columns), scales)

@@ -68,7 +68,7 @@ struct Slot {
 __device__ inline Slot slot_of(const EpilogueArgs& e, std::int64_t first, int s) {
   if (!e.gated) return {first + s, first + s};
   const std::int64_t column = first + s / 16 * 8 + s % 8;
-  return {column, column + (s / 8 % 2 == 0 ? e.gate_row : e.up_row)};
+  return {column, column + ((s / 8 % 2 == 0) != e.up_first ? e.gate_row : e.up_row)};
 }
 
 using Values = float[run_width];

@@ -97,6 +97,11 @@ class Sm90Gemm final : public GemmKernel {
       return "TMA needs rows of the weight at multiples of 16 bytes";
     }
     if (g.gated && g.n % 8 != 0) return "a gated weight needs halves of a multiple of 8 rows";
+    if (g.out.dtype != g.x.dtype) return "out has another dtype than x";
+    if (!rows_arg(g.out, g.m).vector) return "rows of out are not at multiples of 16 bytes";
+    if (g.residual.present && !rows_arg(g.residual, g.m).vector) {
+      return "rows of the residual are not at multiples of 16 bytes";
+    }
     constexpr std::int64_t most = std::numeric_limits<int>::max() - 65536;
     if (g.m > most || g.k > most || g.weight_rows() > most) return "a size is over 2^31";
     return nullptr;

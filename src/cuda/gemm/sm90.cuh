@@ -16,8 +16,9 @@
 #include <cutlass/bfloat16.h>
 #include <cutlass/half.h>
 #include <cutlass/pipeline/sm90_pipeline.hpp>
+#include <type_traits>
 
-#include "cuda/epilogue/epilogue.cuh"
+#include "cuda/epilogue/fragment.cuh"
 #include "cuda/gemm/sm90.hpp"
 #include "cuda/launch.cuh"
 
@@ -30,19 +31,17 @@ using namespace cute;
 
 inline constexpr int threads = 384;
 inline constexpr int warpgroup = 128;
-inline constexpr int slice = 32;        // slots that are finished at once
-inline constexpr int slice_pitch = 40;  // floats between its rows: spreads the stores over all banks
 
 template <class T, int Slots, int Cluster>
 struct Shape90 {
   static constexpr int x_bytes = 2 * sm90_rows * sm90_tile_k;
   static constexpr int weight_bytes = 2 * Slots * sm90_tile_k;
   static constexpr int stage_bytes = x_bytes + weight_bytes;
-  static constexpr int slice_bytes = 4 * sm90_rows * slice_pitch;
-  static constexpr int budget = 227 * 1024 - 1024 - slice_bytes - 1024;
+  static constexpr int epilogue_bytes = sizeof(FragmentStage) + 2 * sizeof(ColumnTerms<Slots>);
+  static constexpr int budget = 227 * 1024 - 1024 - epilogue_bytes - 1024;
   static constexpr int stages = budget / stage_bytes < 8 ? budget / stage_bytes : 8;
   static constexpr int part = Slots / Cluster;  // slots that one block of the cluster loads
-  static_assert(Slots % slice == 0 && part % 16 == 0 && stages >= 3, "whole slices, groups and a pipeline");
+  static_assert(Slots % fragment_slots == 0 && part % 16 == 0 && stages >= 3, "whole slices, groups and a pipeline");
 
   using Pipeline = cutlass::PipelineTmaAsync<stages>;
   using Turns = cutlass::OrderedSequenceBarrier<2, 2>;
@@ -57,7 +56,8 @@ struct Shape90 {
   struct Storage {
     alignas(1024) char x[stages * x_bytes];
     alignas(1024) char weight[stages * weight_bytes];
-    alignas(128) float sums[sm90_rows * slice_pitch];
+    FragmentStage stage;
+    ColumnTerms<Slots> terms[2];
     typename Pipeline::SharedStorage pipeline;
     typename Turns::SharedStorage turns;
   };
@@ -126,27 +126,6 @@ __device__ __forceinline__ void produce(const Sm90Args& a, typename S::Storage& 
   pipeline.producer_tail(state);
 }
 
-// Writes slots [first, first + slice) of a warpgroup's accumulators to shared memory.
-template <class Sums>
-__device__ __forceinline__ void store_slice(const Sums& sums, int first, float* to, int thread) {
-  const int row = thread / 32 * 16 + thread % 32 / 4;
-  const int column = thread % 4 * 2;
-#pragma unroll
-  for (int m = 0; m < sm90_rows / 64; ++m) {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-#pragma unroll
-      for (int block = 0; block < slice / 8; ++block) {
-        float2 pair;
-        pair.x = sums(make_coord(0, half, first / 8 + block), m, 0);
-        pair.y = sums(make_coord(1, half, first / 8 + block), m, 0);
-        float* place = to + (m * 64 + half * 8 + row) * slice_pitch + block * 8 + column;
-        *reinterpret_cast<float2*>(place) = pair;
-      }
-    }
-  }
-}
-
 // A consumer warpgroup's share: every second tile of the block, in turns with the other.
 template <class S, int Slots, int Cluster>
 __device__ __forceinline__ void consume(const Sm90Args& a, typename S::Storage& storage, typename S::Pipeline& pipeline,
@@ -167,7 +146,16 @@ __device__ __forceinline__ void consume(const Sm90Args& a, typename S::Storage& 
     walk.next();
     state.advance(k_tiles);
   }
+  using Element = std::conditional_t<std::is_same_v<T, cutlass::half_t>, __half, __nv_bfloat16>;
+  const auto sync = [&] { cutlass::arch::NamedBarrier::sync(warpgroup, 1 + group); };
   for (; !walk.done(); walk.next(2)) {
+    std::int64_t m, n;
+    walk.tile(a, m, n);
+    const std::int64_t row0 = (m * Cluster + block_rank_in_cluster()) * sm90_rows;
+    const std::int64_t column0 = n * tile_columns(a.epilogue.gated, Slots);
+    sync();  // the terms of the tile before are read
+    load_column_terms(a.epilogue, column0, thread, storage.terms[group]);
+
     turns.wait();
     auto released = state;
     mma.accumulate_ = GMMA::ScaleOut::Zero;
@@ -189,23 +177,24 @@ __device__ __forceinline__ void consume(const Sm90Args& a, typename S::Storage& 
       ++state;
     }
     turns.arrive();
+    FragmentEpilogue<Element, Slots> epilogue{a.epilogue, storage.terms[group], storage.stage, row0, column0, thread,
+                                              1 + group,  {},                   {},            {}};
+    epilogue.begin();
     warpgroup_wait<0>();
     warpgroup_fence_operand(sums);
     pipeline.consumer_release(released);
     state.advance(k_tiles);
+    sync();  // the terms are there
 
     turns.wait();
-    std::int64_t m, n;
-    walk.tile(a, m, n);
-    const std::int64_t row = (m * Cluster + block_rank_in_cluster()) * sm90_rows;
-    const std::int64_t column = n * tile_columns(a.epilogue.gated, Slots);
 #pragma unroll
-    for (int first = 0; first < Slots; first += slice) {
-      store_slice(sums, first, storage.sums, thread);
-      cutlass::arch::NamedBarrier::sync(warpgroup, 1 + group);
-      finish_tile<sm90_rows, slice, slice_pitch, warpgroup>(
-          a.epilogue, storage.sums, row, column + tile_columns(a.epilogue.gated, first), thread);
-      cutlass::arch::NamedBarrier::sync(warpgroup, 1 + group);
+    for (int slice = 0; slice < Slots / fragment_slots; ++slice) {
+      float z[fragment_slots];
+#pragma unroll
+      for (int i = 0; i < fragment_slots; ++i) {
+        z[i] = sums(make_coord(i % 2, i / 8 % 2, slice * 4 + i / 2 % 4), i / 16, 0);
+      }
+      epilogue.finish_slice(slice, z);
     }
     turns.arrive();
   }
