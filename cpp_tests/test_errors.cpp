@@ -217,6 +217,51 @@ TEST_P(ErrorTest, InnerStrides) {
   });
 }
 
+// A call needs memory behind every element; sizing and explaining it do not.
+TEST_P(ErrorTest, NullPointersToElements) {
+  Context context(device());
+  context.reserve(std::size_t{1} << 20);
+  const auto null = [&](std::initializer_list<std::int64_t> shape) {
+    return TensorView(nullptr, dtype(), shape, device());
+  };
+  const auto needs_memory = [&](const std::string& op, const std::string& argument, auto params,
+                                const TensorView& out, const auto& spoil) {
+    spoil(params);
+    expect_refused(op, argument, {"null"}, [&] { call(params, out, context); });
+    EXPECT_NO_THROW(workspace_size(params, out, context));
+    EXPECT_NO_THROW(explain(params, out, context));
+  };
+  const auto keep = [](auto&) {};
+  needs_memory("linear", "x", linear_, out_, [&](auto& p) { p.x = null({4, 6}); });
+  needs_memory("linear", "weight", linear_, out_, [&](auto& p) { p.weight = null({10, 6}); });
+  needs_memory("linear", "bias", linear_, out_, [&](auto& p) { p.epilogue.bias = null({10}); });
+  needs_memory("linear", "residual", linear_, out_,
+               [&](auto& p) { p.epilogue.residual = null({4, 10}); });
+  needs_memory("linear", "row_scale", linear_, out_, [&](auto& p) {
+    p.epilogue.row_scale = TensorView(nullptr, DType::f32, {4}, device());
+  });
+  needs_memory("linear", "out", linear_, null({4, 10}), keep);
+  needs_memory("qkv", "normed_out", qkv_, out_, [&](auto& p) { p.normed_out = null({4, 6}); });
+  needs_memory("mlp", "weight_out", mlp_, same_, [&](auto& p) { p.weight_out = null({6, 10}); });
+  needs_memory("mlp", "residual_out", mlp_, same_, [&](auto& p) { p.residual_out = null({4, 6}); });
+  needs_memory("norm", "norm.weight", norm_, same_, [&](auto& p) { p.norm.weight = null({6}); });
+  needs_memory("residual_add", "final_bias", residual_add_, same_,
+               [&](auto& p) { p.final_bias = null({6}); });
+  expect_refused("pack_weight", "weight", {"null"},
+                 [&] { pack_weight(null({10, 6}), {}, context); });
+}
+
+// Values that no enumerator has, as a C caller may pass.
+TEST_P(ErrorTest, UnknownEnumerators) {
+  linear_refuses("activation", {"99"},
+                 [](LinearParams& p) { p.epilogue.activation = static_cast<Activation>(99); });
+  mlp_refuses("layout", {"7"}, [](MlpParams& p) { p.layout = static_cast<GateLayout>(7); });
+  refuse<NormParams>(norm_, "norm", "norm.kind", {"5"}, same_,
+                     [](NormParams& p) { p.norm.kind = static_cast<NormKind>(5); });
+  refuse<ResidualAddParams>(residual_add_, "residual_add", "form", {"9"}, same_,
+                            [](ResidualAddParams& p) { p.form = static_cast<ResidualForm>(9); });
+}
+
 TEST_P(ErrorTest, IllegalEpilogues) {
   linear_refuses("clamp", {}, [](LinearParams& p) { p.epilogue.clamp = 1.0f; });
   linear_refuses("clamp", {"-1"}, [](LinearParams& p) {

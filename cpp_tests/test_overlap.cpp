@@ -106,6 +106,16 @@ TEST_P(OverlapTest, ColumnsOfOneBufferAreApart) {
   refused(p, shaped(105, {4, 6}, {12, 1}), "out", "x");
 }
 
+TEST_P(OverlapTest, SlicesOfALeadingDimensionAreApart) {
+  // x and out are neighbouring steps of the same sequences: buffer (2, 10, 6), steps 0 to 4 and 5
+  // to 9.
+  LinearParams p;
+  p.x = shaped(100, {2, 5, 6}, {60, 6, 1});
+  p.weight = square_.view();
+  EXPECT_NO_THROW(run(p, shaped(130, {2, 5, 6}, {60, 6, 1})));
+  refused(p, shaped(124, {2, 5, 6}, {60, 6, 1}), "out", "x");
+}
+
 TEST_P(OverlapTest, EmptyTensorsOverlapNothing) {
   LinearParams p;
   p.x = shaped(100, {0, 6}, {6, 1});

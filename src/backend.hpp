@@ -1,4 +1,5 @@
-// The seam between the core and a device: what a backend provides, and the state that Contexts and Weights keep.
+// The seam between the core and a device: what a backend provides, and the state that Contexts and
+// Weights keep.
 #pragma once
 
 #include <cstddef>
@@ -40,8 +41,8 @@ class ContextState {
   std::unique_ptr<BackendState> backend_state;
 };
 
-// A prepared weight. Plain layouts (quantised ones among them) fill `operand.data`; a backend that packs derives from
-// this and sets operand.packed = this.
+// A prepared weight. Plain layouts (quantised ones among them) fill `operand.data`; a backend that
+// packs derives from this and sets operand.packed = this.
 class WeightState {
  public:
   virtual ~WeightState() = default;
@@ -63,8 +64,8 @@ class GemmKernel {
  public:
   virtual ~GemmKernel() = default;
   virtual const char* name() const = 0;
-  // Null where the kernel runs this problem; else why not. What this accepts, launch runs. Looks at addresses for their
-  // alignment only.
+  // Null where the kernel runs this problem; else why not. What this accepts, launch runs. Looks at
+  // addresses for their alignment only.
   virtual const char* can_run(const Gemm& gemm, const ContextState& context) const = 0;
   virtual std::size_t workspace(const Gemm& gemm, const ContextState& context) const = 0;
   // The tile or variant that launch would take, for explain.

@@ -5,7 +5,8 @@ namespace postlude {
 inline namespace v1 {
 namespace {
 
-// Replaces a plain weight by a packed copy where the binding says so; returns the bytes of the copy.
+// Replaces a plain weight by a packed copy where the binding says so; returns the bytes of the
+// copy.
 std::size_t bind(WeightRef& weight, const PackOptions& options, Binding binding, Context& context) {
   if (!weight.plain() || binding == Binding::reference) return 0;
   const Weight packed = pack_weight(weight.plain(), options, context);
@@ -77,7 +78,8 @@ MlpParams Mlp::with(const MlpActivations& a) const {
   return p;
 }
 
-void Mlp::operator()(const MlpActivations& activations, const TensorView& out, Context& context) const {
+void Mlp::operator()(const MlpActivations& activations, const TensorView& out,
+                     Context& context) const {
   mlp(with(activations), out, context);
 }
 

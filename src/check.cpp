@@ -9,7 +9,15 @@ namespace postlude {
 inline namespace v1 {
 
 std::string refusal(const Epilogue& e) {
-  if (e.clamp && !e.gated) return "clamp: expected none unless gated, got " + std::to_string(*e.clamp);
+  if (e.activation > Activation::relu2) {
+    return "activation: expected one of the Activation enumerators, got " +
+           std::to_string(static_cast<int>(e.activation));
+  }
+  if (e.layout > GateLayout::up_gate) {
+    return "layout: expected gate_up or up_gate, got " + std::to_string(static_cast<int>(e.layout));
+  }
+  if (e.clamp && !e.gated)
+    return "clamp: expected none unless gated, got " + std::to_string(*e.clamp);
   if (e.clamp && !(*e.clamp > 0.0f)) {
     return "clamp: expected a value > 0, got " + std::to_string(*e.clamp);
   }
@@ -62,7 +70,8 @@ class Checker {
     if (!matches) {
       std::string expected = "(";
       for (int d = 0; d + 1 < x_.rank(); ++d) expected += std::to_string(x_.size(d)) + ", ";
-      fail(op_, argument, "shape " + expected + std::to_string(columns) + (x_.rank() == 1 ? ",)" : ")"),
+      fail(op_, argument,
+           "shape " + expected + std::to_string(columns) + (x_.rank() == 1 ? ",)" : ")"),
            shape_text(view));
     }
     const DType wanted = dtype.value_or(x_.dtype());
@@ -70,7 +79,8 @@ class Checker {
     inner_stride(argument, view);
   }
 
-  void optional_activation(const char* argument, const TensorView& view, std::int64_t columns) const {
+  void optional_activation(const char* argument, const TensorView& view,
+                           std::int64_t columns) const {
     if (view) activation(argument, view, columns);
   }
 
@@ -96,7 +106,8 @@ class Checker {
       fail(op_, argument, "shape (" + std::to_string(size) + ",)", shape_text(view));
     }
     if (view.dtype() != x_.dtype() && view.dtype() != DType::f32) {
-      fail(op_, argument, std::string(to_string(x_.dtype())) + " or float32", to_string(view.dtype()));
+      fail(op_, argument, std::string(to_string(x_.dtype())) + " or float32",
+           to_string(view.dtype()));
     }
     inner_stride(argument, view);
   }
@@ -116,6 +127,9 @@ class Checker {
 
   void norm(const Norm& norm, std::int64_t size) const {
     if (!norm) return;
+    if (norm.kind > NormKind::rms) {
+      fail(op_, "norm.kind", "layer or rms", std::to_string(static_cast<int>(norm.kind)));
+    }
     vector("norm.weight", norm.weight, size);
     vector("norm.bias", norm.bias, size);
     if (norm.kind == NormKind::rms && norm.bias) {
@@ -127,7 +141,8 @@ class Checker {
   }
 
   // A weight with `in` features; returns its number of rows.
-  std::int64_t weight(const char* argument, const WeightRef& ref, std::int64_t in, bool gated) const {
+  std::int64_t weight(const char* argument, const WeightRef& ref, std::int64_t in,
+                      bool gated) const {
     if (!ref) fail(op_, argument, "a weight", "none");
     if (ref.plain()) {
       check_matrix(op_, argument, ref.plain(), device_);
@@ -138,14 +153,16 @@ class Checker {
     } else {
       const WeightState& state = *ref.prepared().state();
       if (state.device != device_) {
-        fail(op_, argument, "a Weight on " + to_string(device_), "one on " + to_string(state.device));
+        fail(op_, argument, "a Weight on " + to_string(device_),
+             "one on " + to_string(state.device));
       }
       if (is_float(state.operand.dtype) && state.operand.dtype != x_.dtype()) {
         fail(op_, argument, std::string(to_string(x_.dtype())) + " (x's dtype)",
              std::string("a Weight of ") + to_string(state.operand.dtype));
       }
       if (state.operand.packed != nullptr && state.gated != gated) {
-        fail(op_, argument, gated ? "a Weight packed with gated=True" : "a Weight packed with gated=False",
+        fail(op_, argument,
+             gated ? "a Weight packed with gated=True" : "a Weight packed with gated=False",
              gated ? "one packed with gated=False" : "one packed with gated=True");
       }
     }
@@ -164,8 +181,10 @@ class Checker {
     const TensorView* view;
   };
 
-  // An output may share memory with nothing but views that it equals exactly and that are listed as allowed.
-  void no_overlap(const char* argument, const TensorView& output, std::initializer_list<Named> allowed,
+  // An output may share memory with nothing but views that it equals exactly and that are listed as
+  // allowed.
+  void no_overlap(const char* argument, const TensorView& output,
+                  std::initializer_list<Named> allowed,
                   std::initializer_list<Named> refused) const {
     if (!output) return;
     for (const Named& other : allowed) {
@@ -185,8 +204,8 @@ class Checker {
     }
   }
 
-  [[noreturn]] void overlap_error(const char* argument, const TensorView& output, const Named& other,
-                                  const char* expected) const {
+  [[noreturn]] void overlap_error(const char* argument, const TensorView& output,
+                                  const Named& other, const char* expected) const {
     fail(op_, argument, std::string(expected) + " as " + other.name,
          "an overlap of " + to_string(output) + " with " + to_string(*other.view));
   }
@@ -245,8 +264,12 @@ RowMap check(const LinearParams& p, const TensorView& out, const ContextState& c
   c.optional_activation("residual", e.residual, n);
   c.output("out", out, n, e.out_dtype);
   c.no_overlap("out", out, {{"x", &p.x}, {"residual", &e.residual}},
-               {{"weight", &plain_of(p.weight)}, {"bias", &e.bias}, {"row_scale", &e.row_scale},
-                {"row_mean", &e.row_mean}, {"col_scale", &e.col_scale}, {"col_sum", &e.col_sum}});
+               {{"weight", &plain_of(p.weight)},
+                {"bias", &e.bias},
+                {"row_scale", &e.row_scale},
+                {"row_mean", &e.row_mean},
+                {"col_scale", &e.col_scale},
+                {"col_sum", &e.col_sum}});
   map.add(e.residual);
   map.add(out);
   return map;
@@ -261,11 +284,17 @@ RowMap check(const QkvParams& p, const TensorView& out, const ContextState& cont
   c.optional_output("normed_out", p.normed_out, k);
   c.output("out", out, n);
   c.no_overlap("out", out, {{"x", &p.x}},
-               {{"weight", &plain_of(p.weight)}, {"bias", &p.bias}, {"norm.weight", &p.norm.weight},
-                {"norm.bias", &p.norm.bias}, {"normed_out", &p.normed_out}});
+               {{"weight", &plain_of(p.weight)},
+                {"bias", &p.bias},
+                {"norm.weight", &p.norm.weight},
+                {"norm.bias", &p.norm.bias},
+                {"normed_out", &p.normed_out}});
   c.no_overlap("normed_out", p.normed_out, {},
-               {{"x", &p.x}, {"weight", &plain_of(p.weight)}, {"bias", &p.bias},
-                {"norm.weight", &p.norm.weight}, {"norm.bias", &p.norm.bias}});
+               {{"x", &p.x},
+                {"weight", &plain_of(p.weight)},
+                {"bias", &p.bias},
+                {"norm.weight", &p.norm.weight},
+                {"norm.bias", &p.norm.bias}});
   RowMap map(p.x);
   map.add(p.normed_out);
   map.add(out);
@@ -277,12 +306,15 @@ RowMap check(const MlpParams& p, const TensorView& out, const ContextState& cont
   const Checker c(op, p.x, context.device);
   const std::int64_t h = p.x.size(-1);
   Epilogue first;
+  first.activation = p.activation;
+  first.layout = p.layout;
   first.gated = p.gated;
   first.clamp = p.clamp;
   const std::string illegal = refusal(first);
   if (!illegal.empty()) throw std::invalid_argument("[mlp] " + illegal);
   const std::int64_t rows_in = c.weight("weight_in", p.weight_in, h, p.gated);
-  const std::int64_t n = c.weight("weight_out", p.weight_out, p.gated ? rows_in / 2 : rows_in, false);
+  const std::int64_t n =
+      c.weight("weight_out", p.weight_out, p.gated ? rows_in / 2 : rows_in, false);
   c.vector("bias_in", p.bias_in, rows_in);
   c.vector("bias_out", p.bias_out, n);
   c.norm(p.norm, h);
@@ -296,23 +328,29 @@ RowMap check(const MlpParams& p, const TensorView& out, const ContextState& cont
   c.optional_output("residual_out", p.residual_out, h);
   c.optional_output("normed_out", p.normed_out, h);
   c.output("out", out, n);
-  const std::initializer_list<Checker::Named> parameters = {
-      {"weight_in", &plain_of(p.weight_in)}, {"weight_out", &plain_of(p.weight_out)},
-      {"bias_in", &p.bias_in},               {"bias_out", &p.bias_out},
-      {"norm.weight", &p.norm.weight},       {"norm.bias", &p.norm.bias},
-      {"input_bias", &p.input_bias}};
-  c.no_overlap("out", out,
-               {{"x", &p.x}, {"residual", &p.residual}, {"parallel_residual", &p.parallel_residual}},
-               parameters);
+  const std::initializer_list<Checker::Named> parameters = {{"weight_in", &plain_of(p.weight_in)},
+                                                            {"weight_out", &plain_of(p.weight_out)},
+                                                            {"bias_in", &p.bias_in},
+                                                            {"bias_out", &p.bias_out},
+                                                            {"norm.weight", &p.norm.weight},
+                                                            {"norm.bias", &p.norm.bias},
+                                                            {"input_bias", &p.input_bias}};
+  c.no_overlap(
+      "out", out,
+      {{"x", &p.x}, {"residual", &p.residual}, {"parallel_residual", &p.parallel_residual}},
+      parameters);
   c.no_overlap("out", out, {}, {{"residual_out", &p.residual_out}, {"normed_out", &p.normed_out}});
-  c.no_overlap("residual_out", p.residual_out, {{"x", &p.x}, {"residual", &p.residual}}, parameters);
+  c.no_overlap("residual_out", p.residual_out, {{"x", &p.x}, {"residual", &p.residual}},
+               parameters);
   c.no_overlap("residual_out", p.residual_out, {},
                {{"parallel_residual", &p.parallel_residual}, {"normed_out", &p.normed_out}});
   c.no_overlap("normed_out", p.normed_out, {}, parameters);
-  c.no_overlap("normed_out", p.normed_out, {},
-               {{"x", &p.x}, {"residual", &p.residual}, {"parallel_residual", &p.parallel_residual}});
+  c.no_overlap(
+      "normed_out", p.normed_out, {},
+      {{"x", &p.x}, {"residual", &p.residual}, {"parallel_residual", &p.parallel_residual}});
   RowMap map(p.x);
-  for (const TensorView* view : {&p.residual, &p.parallel_residual, &p.residual_out, &p.normed_out, &out}) {
+  for (const TensorView* view :
+       {&p.residual, &p.parallel_residual, &p.residual_out, &p.normed_out, &out}) {
     map.add(*view);
   }
   return map;
@@ -333,7 +371,8 @@ RowMap check(const NormParams& p, const TensorView& out, const ContextState& con
   c.no_overlap("out", out, {{"x", &p.x}, {"residual", &p.residual}, {"add_after", &p.add_after}},
                parameters);
   c.no_overlap("out", out, {}, {{"residual_out", &p.residual_out}});
-  c.no_overlap("residual_out", p.residual_out, {{"x", &p.x}, {"residual", &p.residual}}, parameters);
+  c.no_overlap("residual_out", p.residual_out, {{"x", &p.x}, {"residual", &p.residual}},
+               parameters);
   c.no_overlap("residual_out", p.residual_out, {}, {{"add_after", &p.add_after}});
   RowMap map(p.x);
   for (const TensorView* view : {&p.residual, &p.add_after, &p.residual_out, &out}) map.add(*view);
@@ -350,6 +389,9 @@ RowMap check(const ResidualAddParams& p, const TensorView& out, const ContextSta
   c.optional_activation("attention_output", p.attention_output, h);
   c.vector("attention_bias", p.attention_bias, h);
   c.vector("final_bias", p.final_bias, h);
+  if (p.form > ResidualForm::parallel) {
+    fail(op, "form", "pre_ln, post_ln or parallel", std::to_string(static_cast<int>(p.form)));
+  }
   if (p.mp_size < 1) fail(op, "mp_size", "a value >= 1", std::to_string(p.mp_size));
   if (p.form == ResidualForm::post_ln) {
     if (p.attention_output) fail(op, "attention_output", "none with form post_ln", "a tensor");
@@ -357,12 +399,91 @@ RowMap check(const ResidualAddParams& p, const TensorView& out, const ContextSta
   }
   c.output("out", out, h);
   c.no_overlap("out", out,
-               {{"hidden_state", &p.hidden_state}, {"residual", &p.residual},
+               {{"hidden_state", &p.hidden_state},
+                {"residual", &p.residual},
                 {"attention_output", &p.attention_output}},
                {{"attention_bias", &p.attention_bias}, {"final_bias", &p.final_bias}});
   RowMap map(p.hidden_state);
   for (const TensorView* view : {&p.residual, &p.attention_output, &out}) map.add(*view);
   return map;
+}
+
+void check_memory(const char* op, const char* argument, const TensorView& view) {
+  if (view && view.numel() > 0 && view.data() == nullptr) {
+    fail(op, argument, "memory", "a null pointer for " + to_string(view));
+  }
+}
+
+namespace {
+
+struct NamedView {
+  const char* name;
+  const TensorView& view;
+};
+
+void check_all_memory(const char* op, std::initializer_list<NamedView> views) {
+  for (const NamedView& v : views) check_memory(op, v.name, v.view);
+}
+
+}  // namespace
+
+void check_memory(const LinearParams& p, const TensorView& out) {
+  const Epilogue& e = p.epilogue;
+  check_all_memory("linear", {{"x", p.x},
+                              {"weight", p.weight.plain()},
+                              {"bias", e.bias},
+                              {"row_scale", e.row_scale},
+                              {"row_mean", e.row_mean},
+                              {"col_scale", e.col_scale},
+                              {"col_sum", e.col_sum},
+                              {"residual", e.residual},
+                              {"out", out}});
+}
+
+void check_memory(const QkvParams& p, const TensorView& out) {
+  check_all_memory("qkv", {{"x", p.x},
+                           {"weight", p.weight.plain()},
+                           {"bias", p.bias},
+                           {"norm.weight", p.norm.weight},
+                           {"norm.bias", p.norm.bias},
+                           {"normed_out", p.normed_out},
+                           {"out", out}});
+}
+
+void check_memory(const MlpParams& p, const TensorView& out) {
+  check_all_memory("mlp", {{"x", p.x},
+                           {"weight_in", p.weight_in.plain()},
+                           {"weight_out", p.weight_out.plain()},
+                           {"bias_in", p.bias_in},
+                           {"bias_out", p.bias_out},
+                           {"norm.weight", p.norm.weight},
+                           {"norm.bias", p.norm.bias},
+                           {"residual", p.residual},
+                           {"input_bias", p.input_bias},
+                           {"parallel_residual", p.parallel_residual},
+                           {"residual_out", p.residual_out},
+                           {"normed_out", p.normed_out},
+                           {"out", out}});
+}
+
+void check_memory(const NormParams& p, const TensorView& out) {
+  check_all_memory("norm", {{"x", p.x},
+                            {"norm.weight", p.norm.weight},
+                            {"norm.bias", p.norm.bias},
+                            {"residual", p.residual},
+                            {"bias", p.bias},
+                            {"add_after", p.add_after},
+                            {"residual_out", p.residual_out},
+                            {"out", out}});
+}
+
+void check_memory(const ResidualAddParams& p, const TensorView& out) {
+  check_all_memory("residual_add", {{"hidden_state", p.hidden_state},
+                                    {"residual", p.residual},
+                                    {"attention_output", p.attention_output},
+                                    {"attention_bias", p.attention_bias},
+                                    {"final_bias", p.final_bias},
+                                    {"out", out}});
 }
 
 }  // namespace detail

@@ -13,7 +13,8 @@ std::string show_config() {
                      std::to_string(POSTLUDE_VERSION_MINOR) + "." +
                      std::to_string(POSTLUDE_VERSION_PATCH) + "\n";
   text += detail::cpu_backend()->config();
-  text += detail::cuda_backend() != nullptr ? detail::cuda_backend()->config() : "cuda: not built\n";
+  text +=
+      detail::cuda_backend() != nullptr ? detail::cuda_backend()->config() : "cuda: not built\n";
   return text;
 }
 

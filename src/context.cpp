@@ -14,15 +14,16 @@ namespace {
 const detail::Backend& backend_for(Device device) {
   if (device.type == DeviceType::cpu) return *detail::cpu_backend();
   if (const detail::Backend* cuda = detail::cuda_backend()) return *cuda;
-  throw Unsupported("[Context] device: this build of Postlude has no CUDA backend, got " +
-                    to_string(device) +
-                    ". Build with -DPOSTLUDE_CUDA=ON, or reinstall the Python package where nvcc is found with "
-                    "CMAKE_ARGS=-DPOSTLUDE_CUDA=ON");
+  throw Unsupported(
+      "[Context] device: this build of Postlude has no CUDA backend, got " + to_string(device) +
+      ". Build with -DPOSTLUDE_CUDA=ON, or reinstall the Python package where nvcc is found with "
+      "CMAKE_ARGS=-DPOSTLUDE_CUDA=ON");
 }
 
 }  // namespace
 
-Context::Context(Device device, StreamRef stream) : state_(std::make_unique<detail::ContextState>()) {
+Context::Context(Device device, StreamRef stream)
+    : state_(std::make_unique<detail::ContextState>()) {
   const detail::Backend& backend = backend_for(device);
   state_->backend = &backend;
   state_->device = device;
@@ -45,7 +46,8 @@ void Context::set_workspace(void* data, std::size_t bytes) {
                  std::to_string(reinterpret_cast<std::uintptr_t>(data)));
   }
   if (data == nullptr && bytes > 0) {
-    detail::fail("Context.set_workspace", "data", "memory", "a null pointer of " + std::to_string(bytes) + " bytes");
+    detail::fail("Context.set_workspace", "data", "memory",
+                 "a null pointer of " + std::to_string(bytes) + " bytes");
   }
   release();
   state_->workspace = data;

@@ -86,21 +86,22 @@ const char* to_string(GateLayout layout) {
 }
 
 Activation parse_activation(std::string_view name) {
-  std::string known;
   for (const NamedActivation& a : activations) {
     if (name == a.name) return a.activation;
+  }
+  std::string known;
+  for (const NamedActivation& a : activations) {
     known += known.empty() ? a.name : std::string(", ") + a.name;
   }
-  throw std::invalid_argument("[parse_activation] activation: expected one of " + known + ", got '" +
-                              std::string(name) + "'");
+  throw std::invalid_argument("[parse_activation] activation: expected one of " + known +
+                              ", got '" + std::string(name) + "'");
 }
 
 GateLayout parse_gate_layout(std::string_view name) {
   if (name == "gate_up") return GateLayout::gate_up;
   if (name == "up_gate") return GateLayout::up_gate;
-  throw std::invalid_argument(
-      "[parse_gate_layout] layout: expected 'gate_up' or 'up_gate', got '" + std::string(name) +
-      "'");
+  throw std::invalid_argument("[parse_gate_layout] layout: expected 'gate_up' or 'up_gate', got '" +
+                              std::string(name) + "'");
 }
 
 }  // namespace v1
@@ -145,7 +146,9 @@ std::string to_string(const Gemm& g) {
 
 std::string to_string(const NormCall& c) {
   std::ostringstream s;
-  s << (c.kind == NormKind::none ? "add" : c.kind == NormKind::layer ? "layer_norm" : "rms_norm")
+  s << (c.kind == NormKind::none    ? "add"
+        : c.kind == NormKind::layer ? "layer_norm"
+                                    : "rms_norm")
     << " m=" << c.m << " h=" << c.h << " x=" << to_string(c.x.dtype);
   if (c.residual.present) s << " +residual";
   if (c.bias.present) s << " +bias";

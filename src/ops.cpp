@@ -18,6 +18,8 @@ template <class Params>
 void run(const char* op, const Params& params, const TensorView& out, Context& context) {
   ContextState& state = context.state();
   const detail::RowMap rows = detail::check(params, out, state);
+  if (rows.slabs() == 0) return;
+  detail::check_memory(params, out);
   const auto workspace = reinterpret_cast<std::uintptr_t>(state.workspace);
   for (std::int64_t slab = 0; slab < rows.slabs(); ++slab) {
     const detail::Plan plan = detail::make_plan(params, out, {rows, slab, workspace, state});

@@ -23,26 +23,37 @@ Extent extent(const TensorView& v) {
   return Extent{e.begin + base, e.end + base};
 }
 
-constexpr std::int64_t irregular = -1;
-
-// The period after which a view's innermost rows repeat, in bytes: all outer strides are multiples of it. 0 for a single
-// row, `irregular` where there is no period.
-std::int64_t row_period(const TensorView& v) {
-  std::int64_t period = 0;
-  if (v.rank() > 0 && v.size(-1) > 1 && v.stride(-1) != 1) return irregular;
-  for (int d = v.rank() - 2; d >= 0; --d) {
-    if (v.size(d) <= 1) continue;
-    const std::int64_t stride = v.stride(d);
-    if (stride <= 0) return irregular;
-    if (period == 0) period = stride;
-    if (stride % period != 0) return irregular;
+// What the dimensions span whose strides are not multiples of `period` bytes; the others repeat it
+// at multiples.
+Extent inner_extent(const TensorView& v, std::int64_t period) {
+  const auto bytes = static_cast<std::int64_t>(size_of(v.dtype()));
+  Extent e{0, bytes};
+  for (int d = 0; d < v.rank(); ++d) {
+    const std::int64_t stride = v.stride(d) * bytes;
+    if (v.size(d) <= 1 || stride % period == 0) continue;
+    (stride < 0 ? e.begin : e.end) += (v.size(d) - 1) * stride;
   }
-  return period * static_cast<std::int64_t>(size_of(v.dtype()));
+  const auto base = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(v.data()));
+  return Extent{e.begin + base, e.end + base};
 }
 
-std::int64_t row_bytes(const TensorView& v) {
-  return v.rank() == 0 ? static_cast<std::int64_t>(size_of(v.dtype()))
-                       : v.size(-1) * static_cast<std::int64_t>(size_of(v.dtype()));
+// Whether, seen modulo the period, the two views keep to different parts of it.
+bool apart(const TensorView& a, const TensorView& b, std::int64_t period) {
+  const Extent ea = inner_extent(a, period);
+  const Extent eb = inner_extent(b, period);
+  const std::int64_t distance = ((eb.begin - ea.begin) % period + period) % period;
+  return ea.end - ea.begin <= distance && distance + (eb.end - eb.begin) <= period;
+}
+
+// Whether some stride of `strides` shows the two views apart.
+bool apart_by_strides(const TensorView& strides, const TensorView& a, const TensorView& b) {
+  for (int d = 0; d < strides.rank(); ++d) {
+    const std::int64_t stride =
+        strides.stride(d) * static_cast<std::int64_t>(size_of(strides.dtype()));
+    if (strides.size(d) > 1 && stride != 0 && apart(a, b, stride < 0 ? -stride : stride))
+      return true;
+  }
+  return false;
 }
 
 }  // namespace
@@ -52,16 +63,7 @@ bool overlap(const TensorView& a, const TensorView& b) {
   const Extent ea = extent(a);
   const Extent eb = extent(b);
   if (ea.end <= eb.begin || eb.end <= ea.begin) return false;
-  // Column slices of rows with one period: disjoint where their column ranges are.
-  const std::int64_t pa = row_period(a);
-  const std::int64_t pb = row_period(b);
-  const std::int64_t period = pa != 0 ? pa : pb;
-  if (pa == irregular || pb == irregular || period == 0) return true;
-  if (pa != 0 && pb != 0 && pa != pb) return true;
-  const std::int64_t distance = ((eb.begin - ea.begin) % period + period) % period;
-  const std::int64_t wa = row_bytes(a);
-  const std::int64_t wb = row_bytes(b);
-  return distance < wa || distance + wb > period;
+  return !apart_by_strides(a, a, b) && !apart_by_strides(b, a, b);
 }
 
 bool overlaps_itself(const TensorView& v) {
@@ -73,7 +75,8 @@ bool overlaps_itself(const TensorView& v) {
   for (int d = 0; d < v.rank(); ++d) {
     if (v.size(d) <= 1) continue;
     int place = count++;
-    for (; place > 0 && magnitude(order[place - 1]) > magnitude(d); --place) order[place] = order[place - 1];
+    for (; place > 0 && magnitude(order[place - 1]) > magnitude(d); --place)
+      order[place] = order[place - 1];
     order[place] = d;
   }
   std::int64_t span = 1;
@@ -85,7 +88,8 @@ bool overlaps_itself(const TensorView& v) {
 }
 
 bool same_memory(const TensorView& a, const TensorView& b) {
-  if (!a || !b || a.data() != b.data() || a.dtype() != b.dtype() || a.rank() != b.rank()) return false;
+  if (!a || !b || a.data() != b.data() || a.dtype() != b.dtype() || a.rank() != b.rank())
+    return false;
   for (int d = 0; d < a.rank(); ++d) {
     if (a.size(d) != b.size(d) || (a.size(d) > 1 && a.stride(d) != b.stride(d))) return false;
   }

@@ -6,8 +6,9 @@
 namespace postlude {
 namespace detail {
 
-// True where the views may share an element: exact for the usual cases (disjoint ranges; column slices of one matrix of
-// rows), on the safe side for the rest. False where either is absent or empty.
+// True where the views may share an element: exact for the usual cases (disjoint ranges; slices of
+// one tensor along any dimension), on the safe side for the rest. False where either is absent or
+// empty.
 bool overlap(const TensorView& a, const TensorView& b);
 
 // True where two index tuples of the view may name one element.

@@ -11,8 +11,8 @@ namespace postlude {
 namespace detail {
 namespace {
 
-// Builds a plan step by step: intermediates live in the workspace one after another, kernels' scratch memory, which no
-// two steps use at once, shares what comes after them.
+// Builds a plan step by step: intermediates live in the workspace one after another, kernels'
+// scratch memory, which no two steps use at once, shares what comes after them.
 class Builder {
  public:
   explicit Builder(const PlanInput& input) : input_(input) {}
@@ -24,7 +24,8 @@ class Builder {
     rows.dtype = dtype;
     rows.stride = h;
     rows.data = reinterpret_cast<void*>(input_.workspace + intermediates_);
-    intermediates_ += align_up(static_cast<std::size_t>(m()) * static_cast<std::size_t>(h) * size_of(dtype));
+    intermediates_ +=
+        align_up(static_cast<std::size_t>(m()) * static_cast<std::size_t>(h) * size_of(dtype));
     return rows;
   }
 
@@ -49,8 +50,10 @@ class Builder {
   Plan finish() {
     for (int i = 0; i < plan_.count; ++i) {
       Step& step = plan_.steps[static_cast<std::size_t>(i)];
-      if (auto* gemm = std::get_if<GemmStep>(&step)) gemm->workspace = input_.workspace + intermediates_;
-      if (auto* norm = std::get_if<NormStep>(&step)) norm->workspace = input_.workspace + intermediates_;
+      if (auto* gemm = std::get_if<GemmStep>(&step))
+        gemm->workspace = input_.workspace + intermediates_;
+      if (auto* norm = std::get_if<NormStep>(&step))
+        norm->workspace = input_.workspace + intermediates_;
     }
     plan_.workspace_bytes = intermediates_ + align_up(scratch_);
     return plan_;
@@ -73,8 +76,8 @@ class Builder {
       if (reason == nullptr) return kernel;
       refusals += std::string("\n  ") + kernel->name() + ": " + reason;
     }
-    throw Unsupported("[" + std::string(gemm.op) + "] no kernel on " + to_string(input_.context.device) +
-                      " runs " + to_string(gemm) + refusals);
+    throw Unsupported("[" + std::string(gemm.op) + "] no kernel on " +
+                      to_string(input_.context.device) + " runs " + to_string(gemm) + refusals);
   }
 
   const PlanInput& input_;
@@ -101,13 +104,16 @@ WeightOperand operand(const WeightRef& weight) {
   WeightOperand o;
   o.data = w.data();
   o.dtype = w.dtype();
-  // Of a dimension of size 1 or 0 the stride says nothing: give it the value of a contiguous matrix.
+  // Of a dimension of size 1 or 0 the stride says nothing: give it the value of a contiguous
+  // matrix.
   o.stride_k = w.size(1) <= 1 ? 1 : w.stride(1);
-  o.stride_n = w.size(0) <= 1 ? (o.stride_k == 1 ? std::max<std::int64_t>(w.size(1), 1) : 1) : w.stride(0);
+  o.stride_n =
+      w.size(0) <= 1 ? (o.stride_k == 1 ? std::max<std::int64_t>(w.size(1), 1) : 1) : w.stride(0);
   return o;
 }
 
-Gemm base_gemm(const char* op, const Builder& b, const Rows& x, const WeightRef& weight, bool gated) {
+Gemm base_gemm(const char* op, const Builder& b, const Rows& x, const WeightRef& weight,
+               bool gated) {
   Gemm g;
   g.op = op;
   g.m = b.m();
@@ -290,7 +296,8 @@ std::string describe(const Plan& plan, const ContextState& context) {
       s << gemm->kernel->name() << " " << gemm->kernel->describe(gemm->gemm, context) << '\n';
       for (const GemmKernel* kernel : context.backend->gemm_kernels()) {
         if (kernel == gemm->kernel) break;
-        s << "     refused " << kernel->name() << ": " << kernel->can_run(gemm->gemm, context) << '\n';
+        s << "     refused " << kernel->name() << ": " << kernel->can_run(gemm->gemm, context)
+          << '\n';
       }
     } else if (const auto* norm = std::get_if<NormStep>(&step)) {
       s << to_string(norm->call) << '\n';

@@ -44,7 +44,8 @@ struct Plan {
   std::size_t workspace_bytes = 0;
 };
 
-// What planning needs beside the params: where the rows lie, which slab, and the workspace's address (0 to only size it).
+// What planning needs beside the params: where the rows lie, which slab, and the workspace's
+// address (0 to only size it).
 struct PlanInput {
   const RowMap& rows;
   std::int64_t slab;
@@ -52,8 +53,8 @@ struct PlanInput {
   const ContextState& context;
 };
 
-// Pure: depends on shapes, strides, dtypes, alignment and the context's device and options, never on history or timing.
-// Throws Unsupported where no kernel runs a step. Params and out are checked.
+// Pure: depends on shapes, strides, dtypes, alignment and the context's device and options, never
+// on history or timing. Throws Unsupported where no kernel runs a step. Params and out are checked.
 Plan make_plan(const LinearParams& params, const TensorView& out, const PlanInput& input);
 Plan make_plan(const QkvParams& params, const TensorView& out, const PlanInput& input);
 Plan make_plan(const MlpParams& params, const TensorView& out, const PlanInput& input);

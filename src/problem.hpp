@@ -1,4 +1,5 @@
-// What a checked call asks of a backend: GEMMs with an epilogue, norms and residual sums over rows of memory.
+// What a checked call asks of a backend: GEMMs with an epilogue, norms and residual sums over rows
+// of memory.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +13,9 @@
 namespace postlude {
 namespace detail {
 
-// M rows of a matrix: row m starts at data + m * stride elements, inner stride 1. The stride may be 0 or negative for
-// inputs. Absent where `present` is false; data may be null where nothing is read (a size of 0).
+// M rows of a matrix: row m starts at data + m * stride elements, inner stride 1. The stride may be
+// 0 or negative for inputs. Absent where `present` is false; data may be null where nothing is read
+// (a size of 0).
 struct Rows {
   void* data = nullptr;
   DType dtype = DType::f32;
@@ -35,17 +37,20 @@ struct Vector {
 
 // A weight (N, K) as a kernel reads it.
 struct WeightOperand {
-  const void* data = nullptr;     // plain: element (n, k) is at n * stride_n + k * stride_k, one of which is 1
-  DType dtype = DType::f32;       // i8: w = data * scale
+  const void* data =
+      nullptr;  // plain: element (n, k) is at n * stride_n + k * stride_k, one of which is 1
+  DType dtype = DType::f32;  // i8: w = data * scale
   std::int64_t stride_n = 0;
   std::int64_t stride_k = 0;
   const WeightState* packed = nullptr;  // set instead of data: a backend's own layout
-  const float* scales = nullptr;        // i8 only: rows: [n / rows_per_scale]; k: [n * (K / group_size) + k / group_size]
+  const float* scales =
+      nullptr;  // i8 only: rows: [n / rows_per_scale]; k: [n * (K / group_size) + k / group_size]
   Grouping grouping = Grouping::rows;
-  std::int64_t group = 0;               // rows_per_scale or group_size
+  std::int64_t group = 0;  // rows_per_scale or group_size
 };
 
-// out[m, n] for m < M, n < N with the formula of postlude/epilogue.hpp. The weight has weight_rows() rows.
+// out[m, n] for m < M, n < N with the formula of postlude/epilogue.hpp. The weight has
+// weight_rows() rows.
 struct Gemm {
   const char* op = "";  // for messages
   std::int64_t m = 0;
@@ -83,7 +88,8 @@ struct NormCall {
   Rows r_out, n_out;
 };
 
-// out = outer[0] + outer[1] + inner_scale * (inner[0] + inner[1] + inner_bias[0] + inner_bias[1]), absent terms skipped.
+// out = outer[0] + outer[1] + inner_scale * (inner[0] + inner[1] + inner_bias[0] + inner_bias[1]),
+// absent terms skipped.
 struct ResidualCall {
   const char* op = "";
   std::int64_t m = 0;

@@ -57,7 +57,8 @@ Rows RowMap::at(const TensorView& view, std::int64_t slab) const {
   rows.stride = row_stride(view, inner_begin_, leading_);
   rows.data = view.data();
   if (offset != 0) {
-    rows.data = static_cast<char*>(view.data()) + offset * static_cast<std::int64_t>(size_of(view.dtype()));
+    rows.data =
+        static_cast<char*>(view.data()) + offset * static_cast<std::int64_t>(size_of(view.dtype()));
   }
   return rows;
 }

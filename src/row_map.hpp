@@ -1,4 +1,5 @@
-// RowMap: turns activations with any leading dimensions and strides into slabs of evenly spaced rows.
+// RowMap: turns activations with any leading dimensions and strides into slabs of evenly spaced
+// rows.
 #pragma once
 
 #include <cstdint>
@@ -9,8 +10,9 @@
 namespace postlude {
 namespace detail {
 
-// All activations of a call share their leading shape. Where every view's leading dimensions collapse into one row
-// stride there is one slab; otherwise the call runs once a slab, over the outer dimensions that do not collapse.
+// All activations of a call share their leading shape. Where every view's leading dimensions
+// collapse into one row stride there is one slab; otherwise the call runs once a slab, over the
+// outer dimensions that do not collapse.
 class RowMap {
  public:
   // The leading shape of the call is x's. `x` is added too.
@@ -25,8 +27,8 @@ class RowMap {
   Rows at(const TensorView& view, std::int64_t slab) const;
 
  private:
-  int leading_ = 0;         // number of leading dimensions
-  int inner_begin_ = 0;     // dimensions [inner_begin_, leading_) collapse
+  int leading_ = 0;      // number of leading dimensions
+  int inner_begin_ = 0;  // dimensions [inner_begin_, leading_) collapse
   std::int64_t rows_ = 1;
   std::int64_t slabs_ = 1;
   std::int64_t shape_[TensorView::max_rank] = {};

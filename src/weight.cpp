@@ -60,6 +60,7 @@ void Weight::unpack(const TensorView& out, Context& context) const {
   const WeightState& s = state_of(*this);
   const char* op = "Weight.unpack";
   detail::check_matrix(op, "out", out, s.device);
+  detail::check_memory(op, "out", out);
   if (context.device() != s.device) {
     fail(op, "context", "a Context on " + to_string(s.device), to_string(context.device()));
   }
@@ -80,6 +81,7 @@ void Weight::unpack(const TensorView& out, Context& context) const {
 Weight pack_weight(const TensorView& weight, const PackOptions& options, Context& context) {
   const char* op = "pack_weight";
   detail::check_matrix(op, "weight", weight, context.device());
+  detail::check_memory(op, "weight", weight);
   check_float(op, weight);
   if (options.gated && weight.size(0) % 2 != 0) {
     fail(op, "weight", "an even number of rows [gate; up]", std::to_string(weight.size(0)));
@@ -95,6 +97,7 @@ Weight pack_weight(const TensorView& weight, const PackOptions& options, Context
 Weight quantize_weight(const TensorView& weight, const QuantizeOptions& options, Context& context) {
   const char* op = "quantize_weight";
   detail::check_matrix(op, "weight", weight, context.device());
+  detail::check_memory(op, "weight", weight);
   check_float(op, weight);
   if (options.bits != 8) fail(op, "bits", "8", std::to_string(options.bits));
   const std::int64_t n = weight.size(0);
@@ -123,8 +126,9 @@ Weight quantize_weight(const TensorView& weight, const QuantizeOptions& options,
   state->operand.stride_n = k > 0 ? k : 1;
   state->operand.stride_k = 1;
   const TensorView q(state->storage[0].get(), DType::i8, {n, k}, context.device());
-  const TensorView scales = by_rows ? TensorView(state->storage[1].get(), DType::f32, {parts}, context.device())
-                                    : TensorView(state->storage[1].get(), DType::f32, {n, k / parts}, context.device());
+  const TensorView scales =
+      by_rows ? TensorView(state->storage[1].get(), DType::f32, {parts}, context.device())
+              : TensorView(state->storage[1].get(), DType::f32, {n, k / parts}, context.device());
   set_scales(*state, scales, options.grouping, by_rows ? n / parts : parts);
   backend.quantize(weight, options, q, scales, context.state());
   return Weight(std::move(state));
@@ -133,6 +137,8 @@ Weight quantize_weight(const TensorView& weight, const QuantizeOptions& options,
 Weight borrow_quantized(const TensorView& weight, const TensorView& scales, Grouping grouping) {
   const char* op = "borrow_quantized";
   detail::check_matrix(op, "weight", weight, weight.device());
+  detail::check_memory(op, "weight", weight);
+  detail::check_memory(op, "scales", scales);
   if (weight.dtype() != DType::i8) fail(op, "weight", "int8", to_string(weight.dtype()));
   if (!scales) fail(op, "scales", "a tensor", "none");
   if (scales.dtype() != DType::f32) fail(op, "scales", "float32", to_string(scales.dtype()));
@@ -145,7 +151,8 @@ Weight borrow_quantized(const TensorView& weight, const TensorView& scales, Grou
   if (grouping == Grouping::rows) {
     if (scales.rank() != 1 || scales.size(0) < 1 || n % scales.size(0) != 0 ||
         (scales.size(0) > 1 && scales.stride(0) != 1)) {
-      fail(op, "scales", "contiguous shape (groups,) with groups dividing " + std::to_string(n), to_string(scales));
+      fail(op, "scales", "contiguous shape (groups,) with groups dividing " + std::to_string(n),
+           to_string(scales));
     }
     group = n / scales.size(0);
   } else {
@@ -155,7 +162,8 @@ Weight borrow_quantized(const TensorView& weight, const TensorView& scales, Grou
                       (n <= 1 || scales.stride(0) == scales.size(1));
     if (!fits) {
       fail(op, "scales",
-           "contiguous shape (" + std::to_string(n) + ", groups) with groups dividing " + std::to_string(k),
+           "contiguous shape (" + std::to_string(n) + ", groups) with groups dividing " +
+               std::to_string(k),
            to_string(scales));
     }
     group = scales.size(1) > 0 ? k / scales.size(1) : 1;

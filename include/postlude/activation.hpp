@@ -9,8 +9,8 @@
 namespace postlude {
 inline namespace v1 {
 
-// Accuracy of each, alone: |error| <= 2^-20 |x| + half an ulp of the output dtype. NaN and infinities propagate as
-// they do in PyTorch.
+// Accuracy of each, alone: |error| <= 2^-20 |x| + half an ulp of the output dtype. NaN and
+// infinities propagate as they do in PyTorch.
 enum class Activation : std::uint8_t {
   none,        // x
   relu,        // max(x, 0)
@@ -32,8 +32,9 @@ POSTLUDE_API const char* to_string(Activation activation);
 // "gate_up" or "up_gate".
 POSTLUDE_API const char* to_string(GateLayout layout);
 
-// The activation of a name: those above and the aliases "gelu" (gelu_erf), "gelu_new" and "gelu_pytorch_tanh"
-// (gelu_tanh) and "swish" (silu). Throws std::invalid_argument with the list of names for any other.
+// The activation of a name: those above and the aliases "gelu" (gelu_erf), "gelu_new" and
+// "gelu_pytorch_tanh" (gelu_tanh) and "swish" (silu). Throws std::invalid_argument with the list of
+// names for any other.
 POSTLUDE_API Activation parse_activation(std::string_view name);
 // "gate_up" or "up_gate"; throws std::invalid_argument for any other.
 POSTLUDE_API GateLayout parse_gate_layout(std::string_view name);

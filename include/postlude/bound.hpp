@@ -1,4 +1,5 @@
-// Op objects: Linear, Qkv and Mlp bind weights once (packing them) and are called with activations only.
+// Op objects: Linear, Qkv and Mlp bind weights once (packing them) and are called with activations
+// only.
 #pragma once
 
 #include <cstddef>
@@ -12,11 +13,13 @@
 namespace postlude {
 inline namespace v1 {
 
-// What a bound op does with plain weights: packs its own copy (faster, costs the bytes), or references them.
+// What a bound op does with plain weights: packs its own copy (faster, costs the bytes), or
+// references them.
 enum class Binding : std::uint8_t { pack, reference };
 
-// linear with everything but x and the residual bound. Biases and norm weights are referenced and must outlive the
-// object; a packed weight need not. Immutable: one object serves any number of threads, each with its own Context.
+// linear with everything but x and the residual bound. Biases and norm weights are referenced and
+// must outlive the object; a packed weight need not. Immutable: one object serves any number of
+// threads, each with its own Context.
 class POSTLUDE_API Linear {
  public:
   // `params.x` and `params.epilogue.residual` are ignored. Errors as pack_weight's.

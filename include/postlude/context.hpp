@@ -1,4 +1,5 @@
-// Context: where a call runs: device, stream, workspace and the primitives that earlier calls prepared.
+// Context: where a call runs: device, stream, workspace and the primitives that earlier calls
+// prepared.
 #pragma once
 
 #include <cstddef>
@@ -16,13 +17,15 @@ class ContextState;
 
 inline namespace v1 {
 
-// A Context belongs to its caller and serves one thread at a time; as many as wanted may exist side by side, and none
-// changes another's results. Calls need workspace_size(params, context) bytes of scratch memory: hand over your own
-// with set_workspace, or let the Context hold some with reserve. Inside a call nothing is allocated on the device and
-// nothing synchronises; host-side primitives are built at the first call of a shape and kept.
+// A Context belongs to its caller and serves one thread at a time; as many as wanted may exist side
+// by side, and none changes another's results. Calls need workspace_size(params, context) bytes of
+// scratch memory: hand over your own with set_workspace, or let the Context hold some with reserve.
+// Inside a call nothing is allocated on the device and nothing synchronises; host-side primitives
+// are built at the first call of a shape and kept.
 class POSTLUDE_API Context {
  public:
-  // Throws Unsupported where this build has no backend for the device, CudaError where the device does not answer.
+  // Throws Unsupported where this build has no backend for the device, CudaError where the device
+  // does not answer.
   explicit Context(Device device = {}, StreamRef stream = {});
   ~Context();
   Context(Context&&) noexcept;
@@ -32,9 +35,11 @@ class POSTLUDE_API Context {
   StreamRef stream() const;
   void set_stream(StreamRef stream);
 
-  // Uses the caller's memory on this device, aligned to 256 bytes, until set again; it must outlive the calls' work.
+  // Uses the caller's memory on this device, aligned to 256 bytes, until set again; it must outlive
+  // the calls' work.
   void set_workspace(void* data, std::size_t bytes);
-  // Holds at least `bytes` of workspace owned by this Context (allocates; not for use inside a stream capture).
+  // Holds at least `bytes` of workspace owned by this Context (allocates; not for use inside a
+  // stream capture).
   void reserve(std::size_t bytes);
   // Frees what reserve allocated (synchronises the stream first on a GPU).
   void release();

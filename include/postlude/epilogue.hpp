@@ -1,4 +1,5 @@
-// Epilogue: what happens to a GEMM's accumulator before it is stored, as a plain value in one fixed order.
+// Epilogue: what happens to a GEMM's accumulator before it is stored, as a plain value in one fixed
+// order.
 #pragma once
 
 #include <optional>
@@ -15,12 +16,14 @@ inline namespace v1 {
 //
 //   z[m, n]   = row_scale[m] * col_scale[n] * (acc[m, n] - row_mean[m] * col_sum[n]) + bias[n]
 //   h[m, n]   = act(z[m, n])                                     not gated: N outputs
-//             = act(min(z_gate, clamp)) * min(max(z_up, -clamp), clamp)   gated: N/2 outputs, halves by `layout`
+//             = act(min(z_gate, clamp)) * min(max(z_up, -clamp), clamp)   gated: N/2 outputs,
+//             halves by `layout`
 //   out[m, n] = residual[m, n] + alpha * h[m, n]                 rounded once, to out's dtype
 //
-// Every field may be left as it is (absent views, no activation, alpha 1). row_scale and row_mean are f32 (M,) or, for
-// row_scale, (1,) per tensor; col_scale and col_sum are f32 (N,) or, for col_scale, (1,); bias is (N,) in x's dtype or
-// f32. N is the number of weight rows, also when gated. residual has out's shape and x's dtype.
+// Every field may be left as it is (absent views, no activation, alpha 1). row_scale and row_mean
+// are f32 (M,) or, for row_scale, (1,) per tensor; col_scale and col_sum are f32 (N,) or, for
+// col_scale, (1,); bias is (N,) in x's dtype or f32. N is the number of weight rows, also when
+// gated. residual has out's shape and x's dtype.
 struct Epilogue {
   TensorView row_scale;
   TensorView row_mean;
@@ -36,7 +39,8 @@ struct Epilogue {
   std::optional<DType> out_dtype;  // f32, bf16 or f16; by default x's dtype
 };
 
-// Why this combination of fields is illegal whatever the shapes, or an empty string where it is legal.
+// Why this combination of fields is illegal whatever the shapes, or an empty string where it is
+// legal.
 POSTLUDE_API std::string refusal(const Epilogue& epilogue);
 
 }  // namespace v1

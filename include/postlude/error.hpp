@@ -1,7 +1,8 @@
 // The errors that Postlude throws; all derive from standard exceptions.
 //
 // Caller's mistakes are std::invalid_argument with the text
-// "[op] argument: expected ..., got ...". The two classes below are for what is not a mistake of the caller.
+// "[op] argument: expected ..., got ...". The two classes below are for what is not a mistake of
+// the caller.
 #pragma once
 
 #include <stdexcept>
@@ -12,8 +13,8 @@
 namespace postlude {
 inline namespace v1 {
 
-// A valid request that no kernel of this build and device can run; the text holds the whole problem and each
-// kernel's refusal.
+// A valid request that no kernel of this build and device can run; the text holds the whole problem
+// and each kernel's refusal.
 class POSTLUDE_API Unsupported : public std::runtime_error {
  public:
   explicit Unsupported(const std::string& what) : std::runtime_error(what) {}

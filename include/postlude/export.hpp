@@ -1,4 +1,5 @@
-// Symbol visibility: what carries POSTLUDE_API is the library's interface, everything else is hidden.
+// Symbol visibility: what carries POSTLUDE_API is the library's interface, everything else is
+// hidden.
 #pragma once
 
 #if defined(_WIN32)

@@ -9,8 +9,8 @@ struct CUstream_st;  // cudaStream_t and CUstream are pointers to this
 namespace postlude {
 inline namespace v1 {
 
-// Converts from a cudaStream_t. The legacy default stream is StreamRef(); an int or a nullptr does not convert, so that
-// a forgotten stream is a compile error. Ignored by the CPU backend.
+// Converts from a cudaStream_t. The legacy default stream is StreamRef(); an int or a nullptr does
+// not convert, so that a forgotten stream is a compile error. Ignored by the CPU backend.
 class StreamRef {
  public:
   constexpr StreamRef() = default;

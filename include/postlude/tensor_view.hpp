@@ -1,4 +1,5 @@
-// TensorView: a non-owning view of a tensor (pointer, dtype, device, shape, strides), made from a DLTensor for free.
+// TensorView: a non-owning view of a tensor (pointer, dtype, device, shape, strides), made from a
+// DLTensor for free.
 #pragma once
 
 #include <cstddef>
@@ -39,16 +40,17 @@ struct Device {
 // "cpu" or "cuda:0".
 POSTLUDE_API std::string to_string(Device device);
 
-// A view of a tensor that somebody else owns. Strides count elements, not bytes, and may be anything for a
-// dimension of size 1. A default-constructed view means "absent" in a parameter struct; a view with a dimension of
-// size 0 is present and may have a null pointer.
+// A view of a tensor that somebody else owns. Strides count elements, not bytes, and may be
+// anything for a dimension of size 1. A default-constructed view means "absent" in a parameter
+// struct; a view with a dimension of size 0 is present and may have a null pointer.
 class TensorView {
  public:
   static constexpr int max_rank = 8;
 
   TensorView() = default;
 
-  // A row-major contiguous tensor. Throws std::invalid_argument for a rank over max_rank or a negative size.
+  // A row-major contiguous tensor. Throws std::invalid_argument for a rank over max_rank or a
+  // negative size.
   TensorView(const void* data, DType dtype, std::initializer_list<std::int64_t> shape,
              Device device = {})
       : TensorView(data, dtype, static_cast<int>(shape.size()), shape.begin(), nullptr, device) {}
@@ -115,8 +117,9 @@ class TensorView {
 // "float32 (2, 3) strides (3, 1) on cpu", or "none" for an absent view.
 POSTLUDE_API std::string to_string(const TensorView& view);
 
-// A view of a DLPack tensor. Works with any struct that has DLTensor's members, so no DLPack header is needed here.
-// Throws std::invalid_argument for a dtype, device, rank or lane count that Postlude does not have.
+// A view of a DLPack tensor. Works with any struct that has DLTensor's members, so no DLPack header
+// is needed here. Throws std::invalid_argument for a dtype, device, rank or lane count that
+// Postlude does not have.
 template <class DLTensorT>
 TensorView from_dlpack(const DLTensorT& tensor) {
   constexpr int code_int = 0, code_float = 2, code_bfloat = 4;
@@ -155,7 +158,8 @@ TensorView from_dlpack(const DLTensorT& tensor) {
                     device);
 }
 
-// Fills a DLTensor-like struct from a view; shape and strides point into the view, which must outlive it.
+// Fills a DLTensor-like struct from a view; shape and strides point into the view, which must
+// outlive it.
 template <class DLTensorT>
 void to_dlpack(const TensorView& view, DLTensorT& tensor) {
   constexpr int code_int = 0, code_float = 2, code_bfloat = 4;
@@ -164,8 +168,10 @@ void to_dlpack(const TensorView& view, DLTensorT& tensor) {
       static_cast<decltype(tensor.device.device_type)>(static_cast<int>(view.device().type));
   tensor.device.device_id = view.device().index;
   tensor.ndim = view.rank();
-  tensor.dtype.code = static_cast<decltype(tensor.dtype.code)>(
-      view.dtype() == DType::i8 ? code_int : view.dtype() == DType::bf16 ? code_bfloat : code_float);
+  tensor.dtype.code =
+      static_cast<decltype(tensor.dtype.code)>(view.dtype() == DType::i8     ? code_int
+                                               : view.dtype() == DType::bf16 ? code_bfloat
+                                                                             : code_float);
   tensor.dtype.bits =
       static_cast<decltype(tensor.dtype.bits)>(8 * static_cast<int>(size_of(view.dtype())));
   tensor.dtype.lanes = 1;

@@ -20,13 +20,14 @@ class WeightState;
 
 inline namespace v1 {
 
-// How int8 scales are shared. rows: scale (groups,), each for N/groups consecutive output rows (DeepSpeed's way).
-// k: scale (N, K/group_size), each for group_size consecutive inputs of one output row (GPTQ's and torchao's way).
-// Symmetric: weight[n, k] = q[n, k] * scale, q in [-127, 127].
+// How int8 scales are shared. rows: scale (groups,), each for N/groups consecutive output rows
+// (DeepSpeed's way). k: scale (N, K/group_size), each for group_size consecutive inputs of one
+// output row (GPTQ's and torchao's way). Symmetric: weight[n, k] = q[n, k] * scale, q in [-127,
+// 127].
 enum class Grouping : std::uint8_t { rows, k };
 
-// A prepared matrix (N, K) = (out features, in features). Copies share the same immutable storage. Default-constructed,
-// it is empty.
+// A prepared matrix (N, K) = (out features, in features). Copies share the same immutable storage.
+// Default-constructed, it is empty.
 class POSTLUDE_API Weight {
  public:
   Weight() = default;
@@ -44,8 +45,9 @@ class POSTLUDE_API Weight {
   TensorView scales() const;
   // Bytes that this Weight owns (0 where it only borrows).
   std::size_t bytes() const;
-  // Writes the matrix as it went in, bit for bit, to `out` (N, K) in dtype(), stride 1 in either dimension. A quantised
-  // weight gives its int8 values. Throws std::invalid_argument for another shape, dtype or device.
+  // Writes the matrix as it went in, bit for bit, to `out` (N, K) in dtype(), stride 1 in either
+  // dimension. A quantised weight gives its int8 values. Throws std::invalid_argument for another
+  // shape, dtype or device.
   void unpack(const TensorView& out, Context& context) const;
 
   const detail::WeightState* state() const { return state_.get(); }
@@ -60,8 +62,9 @@ struct PackOptions {
   Norm norm;  // the norm that calls will apply to x first; a backend may fold it in
 };
 
-// Copies a plain weight (N, K), stride 1 in either dimension, into the layout that the device's kernels read fastest.
-// Throws std::invalid_argument for a wrong rank, stride, dtype or device, or an odd N where gated.
+// Copies a plain weight (N, K), stride 1 in either dimension, into the layout that the device's
+// kernels read fastest. Throws std::invalid_argument for a wrong rank, stride, dtype or device, or
+// an odd N where gated.
 POSTLUDE_API Weight pack_weight(const TensorView& weight, const PackOptions& options,
                                 Context& context);
 
@@ -73,24 +76,29 @@ struct QuantizeOptions {
 };
 
 // Quantises a float weight (N, K) to symmetric int8: scale = max|w| / 127 over each group,
-// q = clamp(round_half_even(w / scale), -127, 127), all in fp32; q = 0 where scale = 0. Throws std::invalid_argument for bits other than 8 or groups that do not divide.
+// q = clamp(round_half_even(w / scale), -127, 127), all in fp32; q = 0 where scale = 0. Throws
+// std::invalid_argument for bits other than 8 or groups that do not divide.
 POSTLUDE_API Weight quantize_weight(const TensorView& weight, const QuantizeOptions& options,
                                     Context& context);
 
-// Wraps an int8 matrix (N, K), stride 1 in either dimension, and f32 scales of the shape that `grouping` says, without
-// copying: both must outlive the Weight. Throws std::invalid_argument for a wrong shape, stride, dtype or device.
+// Wraps an int8 matrix (N, K), stride 1 in either dimension, and f32 scales of the shape that
+// `grouping` says, without copying: both must outlive the Weight. Throws std::invalid_argument for
+// a wrong shape, stride, dtype or device.
 POSTLUDE_API Weight borrow_quantized(const TensorView& weight, const TensorView& scales,
                                      Grouping grouping);
 
-// What an op takes as its weight: a plain tensor (N, K) with stride 1 in either dimension, or a Weight. Both are
-// referenced, not copied, and must outlive the call (a Weight's storage is kept alive by the reference).
+// What an op takes as its weight: a plain tensor (N, K) with stride 1 in either dimension, or a
+// Weight. Both are referenced, not copied, and must outlive the call (a Weight's storage is kept
+// alive by the reference).
 class WeightRef {
  public:
   WeightRef() = default;
   WeightRef(const TensorView& plain) : plain_(plain) {}       // NOLINT: implicit on purpose
   WeightRef(const Weight& prepared) : prepared_(prepared) {}  // NOLINT: implicit on purpose
 
-  explicit operator bool() const { return static_cast<bool>(plain_) || static_cast<bool>(prepared_); }
+  explicit operator bool() const {
+    return static_cast<bool>(plain_) || static_cast<bool>(prepared_);
+  }
   const TensorView& plain() const { return plain_; }
   const Weight& prepared() const { return prepared_; }
 

@@ -21,7 +21,9 @@ double row_microseconds(std::int64_t m, std::int64_t h, double nanoseconds) {
   return static_cast<double>(m) * static_cast<double>(h) * nanoseconds * 1e-3;
 }
 
-int norm_threads(const NormCall& call) { return team_size(call.m, row_microseconds(call.m, call.h, 0.3)); }
+int norm_threads(const NormCall& call) {
+  return team_size(call.m, row_microseconds(call.m, call.h, 0.3));
+}
 
 std::size_t norm_row_bytes(const NormCall& call) {
   const std::int64_t padded = (call.h + tile_column_pad - 1) / tile_column_pad * tile_column_pad;
@@ -30,10 +32,13 @@ std::size_t norm_row_bytes(const NormCall& call) {
 
 class CpuBackend : public Backend {
  public:
-  std::unique_ptr<BackendState> make_state(Device) const override { return std::make_unique<CpuState>(); }
+  std::unique_ptr<BackendState> make_state(Device) const override {
+    return std::make_unique<CpuState>();
+  }
 
   const std::vector<const GemmKernel*>& gemm_kernels() const override {
-    static const std::vector<const GemmKernel*> kernels = {&dot_gemm(), &onednn_gemm(), &reference_gemm()};
+    static const std::vector<const GemmKernel*> kernels = {&dot_gemm(), &onednn_gemm(),
+                                                           &reference_gemm()};
     return kernels;
   }
 
@@ -45,7 +50,8 @@ class CpuBackend : public Backend {
   void norm(const NormCall& call, void* workspace, ContextState&) const override {
     run_team(norm_threads(call), [&](int thread, int team) {
       const Range mine = share(call.m, thread, team);
-      char* row = static_cast<char*>(workspace) + static_cast<std::size_t>(thread) * norm_row_bytes(call);
+      char* row =
+          static_cast<char*>(workspace) + static_cast<std::size_t>(thread) * norm_row_bytes(call);
       tile_ops().norm_rows(call, mine.begin, mine.end, reinterpret_cast<float*>(row));
     });
   }
@@ -57,7 +63,8 @@ class CpuBackend : public Backend {
     });
   }
 
-  void copy_rows(const Rows& from, const Rows& to, std::int64_t m, std::int64_t h, ContextState&) const override {
+  void copy_rows(const Rows& from, const Rows& to, std::int64_t m, std::int64_t h,
+                 ContextState&) const override {
     copy_plain_rows(from, to, m, h);
   }
 
@@ -66,7 +73,8 @@ class CpuBackend : public Backend {
     return pack_panels(weight, options, context);
   }
 
-  void unpack(const WeightState& weight, const TensorView& out, ContextState& context) const override {
+  void unpack(const WeightState& weight, const TensorView& out,
+              ContextState& context) const override {
     unpack_panels(weight, out, context);
   }
 

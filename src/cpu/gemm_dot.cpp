@@ -1,6 +1,8 @@
-// cpu.dot: the GEMM of up to 4 rows with a plain [out, in] weight, which it reads once and in place.
+// cpu.dot: the GEMM of up to 4 rows with a plain [out, in] weight, which it reads once and in
+// place.
 //
-// oneDNN copies a plain weight into its own layout on every call, which at few rows costs more than the product.
+// oneDNN copies a plain weight into its own layout on every call, which at few rows costs more than
+// the product.
 #include <algorithm>
 
 #include "cpu/gemm_kernels.hpp"

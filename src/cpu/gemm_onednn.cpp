@@ -1,7 +1,9 @@
-// cpu.onednn: the GEMM in tiles, each a oneDNN product into a cache-sized accumulator followed by our epilogue.
+// cpu.onednn: the GEMM in tiles, each a oneDNN product into a cache-sized accumulator followed by
+// our epilogue.
 //
-// A tile is `rows` rows of x times one column panel of the weight, run by one thread. The weight panel is packed, or
-// plain, or converted to the compute dtype first (int8 weights, and dtypes that oneDNN has no fast kernel for here).
+// A tile is `rows` rows of x times one column panel of the weight, run by one thread. The weight
+// panel is packed, or plain, or converted to the compute dtype first (int8 weights, and dtypes that
+// oneDNN has no fast kernel for here).
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -18,8 +20,9 @@ namespace postlude {
 namespace detail {
 namespace {
 
-// Rows of a tile whose bits must not depend on the number of rows: every product has that many, the missing ones 0. In
-// oneDNN's brgemm kernels a row's bits do not depend on its place in the tile; in others they may, so they get one row.
+// Rows of a tile whose bits must not depend on the number of rows: every product has that many, the
+// missing ones 0. In oneDNN's brgemm kernels a row's bits do not depend on its place in the tile;
+// in others they may, so they get one row.
 constexpr std::int64_t invariant_rows = 16;
 
 // How one problem is cut, and what each thread needs.
@@ -47,12 +50,15 @@ struct Tiling {
   }
 };
 
-const PackedWeight* packed_weight(const Gemm& g) { return static_cast<const PackedWeight*>(g.weight.packed); }
+const PackedWeight* packed_weight(const Gemm& g) {
+  return static_cast<const PackedWeight*>(g.weight.packed);
+}
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 double estimated_microseconds(const Gemm& g) {
-  const double products = static_cast<double>(g.m) * static_cast<double>(g.weight_rows()) * static_cast<double>(g.k);
+  const double products =
+      static_cast<double>(g.m) * static_cast<double>(g.weight_rows()) * static_cast<double>(g.k);
   const double weight_bytes = static_cast<double>(g.weight_rows()) * static_cast<double>(g.k) *
                               static_cast<double>(size_of(g.weight.dtype));
   return std::max(products / 25e3, weight_bytes / 10e3);
@@ -95,7 +101,8 @@ bool rows_are_independent(const Tiling& t) {
 }
 
 bool plain_strides_ok(const WeightOperand& w, std::int64_t n, std::int64_t k) {
-  return w.stride_k == 1 ? (w.stride_n >= k || n == 1) : w.stride_n == 1 && (w.stride_k >= n || k == 1);
+  return w.stride_k == 1 ? (w.stride_n >= k || n == 1)
+                         : w.stride_n == 1 && (w.stride_k >= n || k == 1);
 }
 
 // Looks up the primitives, with one row a tile where more would show in the bits.
@@ -115,8 +122,10 @@ const char* make_tiling(const Gemm& g, const ContextState& context, Tiling& t) {
   t.convert_w = quantized || (!packed && !plain_strides_ok(g.weight, g.weight_rows(), g.k));
   t.pad_rows = g.batch_invariant;
   t.rows = g.batch_invariant ? invariant_rows : canonical_rows;
-  if (!g.batch_invariant && size_of(t.compute) == 2 && g.m >= 8 * canonical_rows) t.rows = 2 * canonical_rows;
-  t.columns = packed ? packed_weight(g)->columns : std::min(panel_columns(g.n, g.k, g.x.dtype), g.n);
+  if (!g.batch_invariant && size_of(t.compute) == 2 && g.m >= 8 * canonical_rows)
+    t.rows = 2 * canonical_rows;
+  t.columns =
+      packed ? packed_weight(g)->columns : std::min(panel_columns(g.n, g.k, g.x.dtype), g.n);
   t.panels = ceil_div(g.n, t.columns);
   t.threads = team_size(t.panels * ceil_div(g.m, t.rows), estimated_microseconds(g));
   if (g.k > 0) {
@@ -148,13 +157,15 @@ const char* make_tiling(const Gemm& g, const ContextState& context, Tiling& t) {
 // One thread's walk over its tiles.
 class Worker {
  public:
-  Worker(const Gemm& g, const Tiling& t, int thread, char* workspace) : g_(g), t_(t), thread_(thread) {
+  Worker(const Gemm& g, const Tiling& t, int thread, char* workspace)
+      : g_(g), t_(t), thread_(thread) {
     const auto take = [&workspace](std::size_t bytes) {
       char* p = workspace;
       workspace += bytes;
       return p;
     };
-    for (int half = 0; half < (g.gated ? 2 : 1); ++half) acc_[half] = reinterpret_cast<float*>(take(t.acc_bytes));
+    for (int half = 0; half < (g.gated ? 2 : 1); ++half)
+      acc_[half] = reinterpret_cast<float*>(take(t.acc_bytes));
     x_ = take(t.x_bytes);
     w_ = take(t.w_bytes);
     epilogue_ = reinterpret_cast<float*>(take(t.epilogue_bytes));
@@ -209,7 +220,8 @@ class Worker {
         ops_.convert(src + k * size, w.dtype, dst + k * out_size, t_.compute, run, scale);
       } else {
         for (std::int64_t i = k; i < k + run; ++i) {
-          ops_.convert(src + i * w.stride_k * size, w.dtype, dst + i * out_size, t_.compute, 1, scale);
+          ops_.convert(src + i * w.stride_k * size, w.dtype, dst + i * out_size, t_.compute, 1,
+                       scale);
         }
       }
     }
@@ -219,8 +231,8 @@ class Worker {
     if (!t_.convert_x) return g_.x.row(m0);
     const auto row_bytes = static_cast<std::size_t>(g_.k) * size_of(t_.compute);
     for (std::int64_t r = 0; r < rows; ++r) {
-      ops_.convert(g_.x.row(m0 + r), g_.x.dtype, x_ + static_cast<std::size_t>(r) * row_bytes, t_.compute, g_.k,
-                   1.0f);
+      ops_.convert(g_.x.row(m0 + r), g_.x.dtype, x_ + static_cast<std::size_t>(r) * row_bytes,
+                   t_.compute, g_.k, 1.0f);
     }
     if (t_.pad_rows) {
       std::memset(x_ + static_cast<std::size_t>(rows) * row_bytes, 0,
@@ -305,10 +317,13 @@ class OnednnGemm : public GemmKernel {
     std::atomic<bool> failed{false};
     run_team(t.threads, [&](int thread, int team) {
       Worker worker(g, t, thread,
-                    static_cast<char*>(workspace) + static_cast<std::size_t>(thread) * t.thread_bytes(g.gated));
+                    static_cast<char*>(workspace) +
+                        static_cast<std::size_t>(thread) * t.thread_bytes(g.gated));
       if (!worker.run(share(t.panels * t.row_tiles, thread, team))) failed = true;
     });
-    if (failed) throw std::runtime_error("[" + std::string(g.op) + "] oneDNN failed to execute " + to_string(g));
+    if (failed)
+      throw std::runtime_error("[" + std::string(g.op) + "] oneDNN failed to execute " +
+                               to_string(g));
   }
 };
 

@@ -1,4 +1,5 @@
-// cpu.reference: the GEMM one element at a time in double precision; slow, and runs any shape, dtype and stride.
+// cpu.reference: the GEMM one element at a time in double precision; slow, and runs any shape,
+// dtype and stride.
 #include <algorithm>
 
 #include "cpu/gemm_kernels.hpp"
@@ -11,12 +12,13 @@ namespace {
 
 float element(const void* data, DType dtype, std::int64_t i) {
   float value;
-  tile_ops().convert(static_cast<const char*>(data) + i * static_cast<std::int64_t>(size_of(dtype)), dtype, &value,
-                     DType::f32, 1, 1.0f);
+  tile_ops().convert(static_cast<const char*>(data) + i * static_cast<std::int64_t>(size_of(dtype)),
+                     dtype, &value, DType::f32, 1, 1.0f);
   return value;
 }
 
-float weight_element(const WeightOperand& w, std::int64_t n, std::int64_t k, std::int64_t in_features) {
+float weight_element(const WeightOperand& w, std::int64_t n, std::int64_t k,
+                     std::int64_t in_features) {
   const float value = element(w.data, w.dtype, n * w.stride_n + k * w.stride_k);
   if (w.dtype != DType::i8) return value;
   const std::int64_t scale =

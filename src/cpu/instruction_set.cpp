@@ -33,7 +33,8 @@ std::vector<const TileOps*> available() {
   return tables;
 }
 
-// POSTLUDE_CPU_ISA names a lesser table, for tests and for telling a miscompiled one from a wrong formula.
+// POSTLUDE_CPU_ISA names a lesser table, for tests and for telling a miscompiled one from a wrong
+// formula.
 const TileOps& choose() {
   const std::vector<const TileOps*> tables = available();
   const char* wanted = std::getenv("POSTLUDE_CPU_ISA");
@@ -43,8 +44,8 @@ const TileOps& choose() {
     if (std::string(wanted) == table->isa) return *table;
     names += (names.empty() ? "" : ", ") + std::string(table->isa);
   }
-  throw std::invalid_argument("[environment] POSTLUDE_CPU_ISA: expected one of " + names + " on this machine, got '" +
-                              std::string(wanted) + "'");
+  throw std::invalid_argument("[environment] POSTLUDE_CPU_ISA: expected one of " + names +
+                              " on this machine, got '" + std::string(wanted) + "'");
 }
 
 }  // namespace

@@ -13,7 +13,8 @@ using dnnl::memory;
 bool is_reference(const char* impl) { return std::string(impl).rfind("ref", 0) == 0; }
 
 // Null where oneDNN refuses the shape or has only reference code for it.
-std::unique_ptr<dnnl::matmul::primitive_desc> describe(const dnnl::engine& engine, const MatmulShape& s,
+std::unique_ptr<dnnl::matmul::primitive_desc> describe(const dnnl::engine& engine,
+                                                       const MatmulShape& s,
                                                        const memory::desc& weight) {
   const memory::data_type type = to_dnnl(s.dtype);
   const memory::desc x({s.m, s.k}, type, memory::dims{s.ldx, 1});
@@ -32,15 +33,15 @@ std::unique_ptr<dnnl::matmul::primitive_desc> describe(const dnnl::engine& engin
 
 std::size_t MatmulShapeHash::operator()(const MatmulShape& s) const {
   std::uint64_t h = 1469598103934665603u;
-  const std::int64_t fields[] = {s.m,          s.n,
-                                 s.k,          static_cast<std::int64_t>(s.dtype),
-                                 s.ldx,        s.packed,
-                                 s.w_stride_n, s.w_stride_k};
+  const std::int64_t fields[] = {s.m,   s.n,      s.k,          static_cast<std::int64_t>(s.dtype),
+                                 s.ldx, s.packed, s.w_stride_n, s.w_stride_k};
   for (const std::int64_t f : fields) h = (h ^ static_cast<std::uint64_t>(f)) * 1099511628211u;
   return static_cast<std::size_t>(h ^ (h >> 32));
 }
 
-std::int64_t acc_stride(std::int64_t n) { return (n + tile_column_pad - 1) / tile_column_pad * tile_column_pad; }
+std::int64_t acc_stride(std::int64_t n) {
+  return (n + tile_column_pad - 1) / tile_column_pad * tile_column_pad;
+}
 
 memory::data_type to_dnnl(DType dtype) {
   switch (dtype) {
@@ -66,7 +67,8 @@ Matmul::Matmul(const dnnl::engine& engine, const dnnl::matmul::primitive_desc& p
 
 void Matmul::ensure_slots(int count) {
   while (slots_.size() < static_cast<std::size_t>(count)) {
-    slots_.push_back({memory(pd_.src_desc(), engine_, nullptr), memory(pd_.weights_desc(), engine_, nullptr),
+    slots_.push_back({memory(pd_.src_desc(), engine_, nullptr),
+                      memory(pd_.weights_desc(), engine_, nullptr),
                       memory(pd_.dst_desc(), engine_, nullptr),
                       memory(pd_.scratchpad_desc(), engine_, nullptr)});
   }
@@ -103,17 +105,21 @@ Matmul* CpuState::find(const MatmulShape& shape, int slots) {
   return matmul;
 }
 
-memory::desc packed_panel_desc(const dnnl::engine& engine, DType dtype, std::int64_t n, std::int64_t k) {
+memory::desc packed_panel_desc(const dnnl::engine& engine, DType dtype, std::int64_t n,
+                               std::int64_t k) {
   MatmulShape shape;
   shape.m = canonical_rows;
   shape.n = n;
   shape.k = shape.ldx = k;
   shape.dtype = dtype;
-  const auto pd = describe(engine, shape, memory::desc({k, n}, to_dnnl(dtype), memory::format_tag::any));
+  const auto pd =
+      describe(engine, shape, memory::desc({k, n}, to_dnnl(dtype), memory::format_tag::any));
   return pd != nullptr ? pd->weights_desc() : memory::desc();
 }
 
-CpuState& cpu_state(const ContextState& context) { return static_cast<CpuState&>(*context.backend_state); }
+CpuState& cpu_state(const ContextState& context) {
+  return static_cast<CpuState&>(*context.backend_state);
+}
 
 }  // namespace detail
 }  // namespace postlude

@@ -14,7 +14,8 @@
 namespace postlude {
 namespace detail {
 
-// acc[m, n] (f32, row stride acc_stride(n)) = x[m, k] * w[n, k]: x with row stride ldx, w plain with strides or packed.
+// acc[m, n] (f32, row stride acc_stride(n)) = x[m, k] * w[n, k]: x with row stride ldx, w plain
+// with strides or packed.
 struct MatmulShape {
   std::int64_t m = 0;
   std::int64_t n = 0;
@@ -26,8 +27,8 @@ struct MatmulShape {
   std::int64_t w_stride_k = 0;
 
   bool operator==(const MatmulShape& o) const {
-    return m == o.m && n == o.n && k == o.k && dtype == o.dtype && ldx == o.ldx && packed == o.packed &&
-           w_stride_n == o.w_stride_n && w_stride_k == o.w_stride_k;
+    return m == o.m && n == o.n && k == o.k && dtype == o.dtype && ldx == o.ldx &&
+           packed == o.packed && w_stride_n == o.w_stride_n && w_stride_k == o.w_stride_k;
   }
 };
 
@@ -65,7 +66,8 @@ class Matmul {
 class CpuState : public BackendState {
  public:
   CpuState();
-  // The primitive, or null where oneDNN has only its reference code for the shape (which is slower than ours) or none.
+  // The primitive, or null where oneDNN has only its reference code for the shape (which is slower
+  // than ours) or none.
   Matmul* find(const MatmulShape& shape, int slots);
   const dnnl::engine& engine() const { return engine_; }
 
@@ -79,8 +81,10 @@ inline constexpr std::int64_t canonical_rows = 64;
 
 dnnl::memory::data_type to_dnnl(DType dtype);
 
-// oneDNN's layout for a packed panel (k, n), the same in every Context; a zero descriptor where it has no fast one.
-dnnl::memory::desc packed_panel_desc(const dnnl::engine& engine, DType dtype, std::int64_t n, std::int64_t k);
+// oneDNN's layout for a packed panel (k, n), the same in every Context; a zero descriptor where it
+// has no fast one.
+dnnl::memory::desc packed_panel_desc(const dnnl::engine& engine, DType dtype, std::int64_t n,
+                                     std::int64_t k);
 
 CpuState& cpu_state(const ContextState& context);
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "cpu/isa/tile_ops.hpp"
 #include "cpu/threads.hpp"
@@ -24,7 +25,8 @@ std::int64_t offset(const TensorView& v, std::int64_t n, std::int64_t k) {
 // One weight as fp32.
 float element(const TensorView& v, std::int64_t n, std::int64_t k) {
   float value;
-  tile_ops().convert(static_cast<const char*>(v.data()) + offset(v, n, k), v.dtype(), &value, DType::f32, 1, 1.0f);
+  tile_ops().convert(static_cast<const char*>(v.data()) + offset(v, n, k), v.dtype(), &value,
+                     DType::f32, 1, 1.0f);
   return value;
 }
 
@@ -32,18 +34,31 @@ struct Block {
   std::int64_t n_begin, n_end, k_begin, k_end;
 };
 
+// A group that holds NaN: its scale is NaN, and so is all that is made of it.
+float quantize_nan(const TensorView& weight, const Block& b, std::int8_t* q) {
+  for (std::int64_t n = b.n_begin; n < b.n_end; ++n) {
+    for (std::int64_t k = b.k_begin; k < b.k_end; ++k) q[n * weight.size(1) + k] = 0;
+  }
+  return std::numeric_limits<float>::quiet_NaN();
+}
+
 float quantize_block(const TensorView& weight, const Block& b, std::int8_t* q) {
   float largest = 0.0f;
   for (std::int64_t n = b.n_begin; n < b.n_end; ++n) {
     for (std::int64_t k = b.k_begin; k < b.k_end; ++k) {
-      largest = std::max(largest, std::fabs(element(weight, n, k)));
+      const float magnitude = std::fabs(element(weight, n, k));
+      if (!(magnitude <= largest)) largest = magnitude;
+      if (std::isnan(largest)) return quantize_nan(weight, b, q);
     }
   }
   const float scale = largest / 127.0f;
   for (std::int64_t n = b.n_begin; n < b.n_end; ++n) {
     for (std::int64_t k = b.k_begin; k < b.k_end; ++k) {
-      const float steps = scale > 0.0f ? std::nearbyintf(element(weight, n, k) / scale) : 0.0f;
-      q[n * weight.size(1) + k] = static_cast<std::int8_t>(std::min(std::max(steps, -127.0f), 127.0f));
+      const float ratio = scale > 0.0f ? element(weight, n, k) / scale : 0.0f;
+      const float steps =
+          std::isnan(ratio) ? 0.0f : std::nearbyintf(ratio);  // infinity over infinity
+      q[n * weight.size(1) + k] =
+          static_cast<std::int8_t>(std::min(std::max(steps, -127.0f), 127.0f));
     }
   }
   return scale;
@@ -67,7 +82,8 @@ void copy_plain_matrix(const TensorView& from, const TensorView& to) {
     const char* source = static_cast<const char*>(from.data());
     char* target = static_cast<char*>(to.data());
     if (rows) {
-      std::memcpy(target + offset(to, i, 0), source + offset(from, i, 0), static_cast<std::size_t>(k) * size);
+      std::memcpy(target + offset(to, i, 0), source + offset(from, i, 0),
+                  static_cast<std::size_t>(k) * size);
     } else {
       for (std::int64_t j = 0; j < k; ++j) {
         std::memcpy(target + offset(to, i, j), source + offset(from, i, j), size);
@@ -94,7 +110,8 @@ void quantize_matrix(const TensorView& weight, const QuantizeOptions& options, c
     for_each_item(n, microseconds, [&](std::int64_t i) {
       for (std::int64_t g = 0; g < parts; ++g) {
         const std::int64_t begin = g * options.group_size;
-        scale[i * parts + g] = quantize_block(weight, {i, i + 1, begin, begin + options.group_size}, values);
+        scale[i * parts + g] =
+            quantize_block(weight, {i, i + 1, begin, begin + options.group_size}, values);
       }
     });
   }

@@ -24,9 +24,9 @@ void for_each_panel(const PackedWeight& weight, const Visit& visit) {
   }
 }
 
-// Where oneDNN's blocked layout keeps element (k, n) of a panel, in elements: the two dimensions contribute separately, so
-// that two tables are enough. Moving bits by them is exact, where oneDNN's own reorder goes through fp32 arithmetic (which
-// quiets NaNs and may flush subnormals).
+// Where oneDNN's blocked layout keeps element (k, n) of a panel, in elements: the two dimensions
+// contribute separately, so that two tables are enough. Moving bits by them is exact, where
+// oneDNN's own reorder goes through fp32 arithmetic (which quiets NaNs and may flush subnormals).
 struct PanelLayout {
   std::vector<std::int64_t> k_offset;
   std::vector<std::int64_t> n_offset;
@@ -37,7 +37,8 @@ struct PanelLayout {
     const memory::dims blocks = desc.get_inner_blks();
     const memory::dims block_dims = desc.get_inner_idxs();
     const auto offsets = [&](int dim) {
-      std::vector<std::int64_t> table(static_cast<std::size_t>(sizes[static_cast<std::size_t>(dim)]));
+      std::vector<std::int64_t> table(
+          static_cast<std::size_t>(sizes[static_cast<std::size_t>(dim)]));
       for (std::size_t i = 0; i < table.size(); ++i) {
         std::int64_t position = static_cast<std::int64_t>(i);
         std::int64_t block_stride = 1;
@@ -57,16 +58,18 @@ struct PanelLayout {
   }
 };
 
-// Calls move(plain element, panel element) for every element of a panel, rows [row, ...) of the plain matrix.
+// Calls move(plain element, panel element) for every element of a panel, rows [row, ...) of the
+// plain matrix.
 template <class Element, class Move>
-void for_each_element(const TensorView& plain, std::int64_t row, const PanelLayout& layout, const void* panel,
-                      const Move& move) {
+void for_each_element(const TensorView& plain, std::int64_t row, const PanelLayout& layout,
+                      const void* panel, const Move& move) {
   const std::int64_t stride_n = plain.size(0) <= 1 ? 0 : plain.stride(0);
   const std::int64_t stride_k = plain.size(1) <= 1 ? 0 : plain.stride(1);
   const auto columns = static_cast<std::int64_t>(layout.n_offset.size());
   auto* first = static_cast<Element*>(plain.data()) + row * stride_n;
   auto* target = static_cast<Element*>(const_cast<void*>(panel));
-  const double microseconds = static_cast<double>(columns) * static_cast<double>(layout.k_offset.size()) / 500.0;
+  const double microseconds =
+      static_cast<double>(columns) * static_cast<double>(layout.k_offset.size()) / 500.0;
   for_each_item(columns, microseconds, [&](std::int64_t n) {
     Element* source = first + n * stride_n;
     Element* base = target + layout.n_offset[static_cast<std::size_t>(n)];
@@ -78,8 +81,8 @@ void for_each_element(const TensorView& plain, std::int64_t row, const PanelLayo
 
 // The same for the unsigned type of the dtype's size.
 template <class Move>
-void for_each_bits(const TensorView& plain, std::int64_t row, const PanelLayout& layout, const void* panel,
-                   const Move& move) {
+void for_each_bits(const TensorView& plain, std::int64_t row, const PanelLayout& layout,
+                   const void* panel, const Move& move) {
   if (size_of(plain.dtype()) == 4) {
     for_each_element<std::uint32_t>(plain, row, layout, panel, move);
   } else {
@@ -99,7 +102,9 @@ std::shared_ptr<const WeightState> plain_copy(const TensorView& weight, ContextS
   state->operand.stride_n = std::max<std::int64_t>(state->k, 1);
   state->operand.stride_k = 1;
   context.backend->copy_matrix(
-      weight, TensorView(state->storage[0].get(), weight.dtype(), {state->n, state->k}, context.device), context);
+      weight,
+      TensorView(state->storage[0].get(), weight.dtype(), {state->n, state->k}, context.device),
+      context);
   return state;
 }
 
@@ -125,8 +130,9 @@ std::shared_ptr<const WeightState> pack_panels(const TensorView& weight, const P
   if (full.is_zero() || (tail_columns > 0 && tail.is_zero())) return plain_copy(weight, context);
 
   state->panel_bytes = align_up(full.get_size());
-  state->half_bytes = static_cast<std::size_t>(state->half_columns / state->columns) * state->panel_bytes +
-                      (tail_columns > 0 ? align_up(tail.get_size()) : 0);
+  state->half_bytes =
+      static_cast<std::size_t>(state->half_columns / state->columns) * state->panel_bytes +
+      (tail_columns > 0 ? align_up(tail.get_size()) : 0);
   state->bytes = state->half_bytes * (options.gated ? 2 : 1);
   state->storage = {context.backend->allocate(state->bytes, context.device)};
   state->operand.packed = state.get();
@@ -136,7 +142,8 @@ std::shared_ptr<const WeightState> pack_panels(const TensorView& weight, const P
   const PanelLayout tail_layout(tail_columns > 0 ? tail : full);
   for_each_panel(*state, [&](std::int64_t row, std::int64_t columns) {
     const PanelLayout& layout = columns == state->columns ? full_layout : tail_layout;
-    for_each_bits(weight, row, layout, state->panel(row), [](auto& plain, auto& packed) { packed = plain; });
+    for_each_bits(weight, row, layout, state->panel(row),
+                  [](auto& plain, auto& packed) { packed = plain; });
   });
   return state;
 }
@@ -146,7 +153,8 @@ void unpack_panels(const WeightState& weight, const TensorView& out, ContextStat
   const dnnl::engine& engine = cpu_state(context).engine();
   for_each_panel(packed, [&](std::int64_t row, std::int64_t columns) {
     const PanelLayout layout(packed_panel_desc(engine, weight.operand.dtype, columns, weight.k));
-    for_each_bits(out, row, layout, packed.panel(row), [](auto& plain, auto& bits) { plain = bits; });
+    for_each_bits(out, row, layout, packed.panel(row),
+                  [](auto& plain, auto& bits) { plain = bits; });
   });
 }
 

@@ -1,4 +1,5 @@
-// Threads of the CPU backend: OpenMP teams of the size that the user set, smaller where the work is small.
+// Threads of the CPU backend: OpenMP teams of the size that the user set, smaller where the work is
+// small.
 #pragma once
 
 #include <omp.h>
@@ -9,14 +10,15 @@
 namespace postlude {
 namespace detail {
 
-// How many threads to use for `items` pieces of work that take about `microseconds` on one thread. Starting a team costs
-// a few microseconds, so each thread gets at least that much to do.
+// How many threads to use for `items` pieces of work that take about `microseconds` on one thread.
+// Starting a team costs a few microseconds, so each thread gets at least that much to do.
 inline int team_size(std::int64_t items, double microseconds) {
   constexpr double microseconds_a_thread = 4.0;
   if (omp_in_parallel()) return 1;
-  const auto worthwhile = static_cast<std::int64_t>(std::min(microseconds / microseconds_a_thread, 1e9));
-  return static_cast<int>(
-      std::max<std::int64_t>(1, std::min({static_cast<std::int64_t>(omp_get_max_threads()), items, worthwhile})));
+  const auto worthwhile =
+      static_cast<std::int64_t>(std::min(microseconds / microseconds_a_thread, 1e9));
+  return static_cast<int>(std::max<std::int64_t>(
+      1, std::min({static_cast<std::int64_t>(omp_get_max_threads()), items, worthwhile})));
 }
 
 struct Range {
@@ -29,8 +31,9 @@ inline Range share(std::int64_t items, int thread, int team) {
   return {items * thread / team, items * (thread + 1) / team};
 }
 
-// While it lives, OpenMP teams that this thread starts have one thread. oneDNN builds a primitive for the team size of the
-// moment, and its older kernels also split their work by the team size at run time, which would show in the bits.
+// While it lives, OpenMP teams that this thread starts have one thread. oneDNN builds a primitive
+// for the team size of the moment, and its older kernels also split their work by the team size at
+// run time, which would show in the bits.
 class OneThread {
  public:
   OneThread() : saved_(omp_get_max_threads()) { omp_set_num_threads(1); }
@@ -42,7 +45,8 @@ class OneThread {
   int saved_;
 };
 
-// Runs work(thread, team) on each thread of a team. Inside `work` no further team starts; it must not throw.
+// Runs work(thread, team) on each thread of a team. Inside `work` no further team starts; it must
+// not throw.
 template <class Work>
 void run_team(int threads, const Work& work) {
   if (threads <= 1) {

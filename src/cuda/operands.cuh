@@ -68,7 +68,9 @@ struct VectorArg {
 
   __device__ float at(std::int64_t index) const {
     float value = 0.0f;
-    with_type(dtype, [&](auto type) { value = to_float(static_cast<const decltype(type)*>(data)[index]); });
+    with_type(dtype, [&](auto type) {
+      value = to_float(static_cast<const decltype(type)*>(data)[index]);
+    });
     return value;
   }
 

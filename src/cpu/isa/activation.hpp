@@ -1,4 +1,5 @@
-// The activations over chunks of 64 fp32 values, accurate to a few ulp and free of cancellation in the tails.
+// The activations over chunks of 64 fp32 values, accurate to a few ulp and free of cancellation in
+// the tails.
 #pragma once
 
 #include "cpu/isa/convert.hpp"
@@ -11,10 +12,12 @@ namespace {
 // 2^n for |n| <= 126.
 inline float pow2(std::uint32_t n) { return bits_to_float((n + 127u) << 23); }
 
-// e^y to about 1 ulp; overflows to inf, underflows to 0, keeps NaN. Range reduction y = n ln2 + r, |r| <= ln2 / 2, and a
-// minimax polynomial of our own fit; 2^n is applied in two halves so that it never overflows by itself.
+// e^y to about 1 ulp; overflows to inf, underflows to 0, keeps NaN. Range reduction y = n ln2 + r,
+// |r| <= ln2 / 2, and a minimax polynomial of our own fit; 2^n is applied in two halves so that it
+// never overflows by itself.
 inline float exp_f32(float y) {
-  constexpr float round_magic = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer in the low mantissa bits
+  constexpr float round_magic =
+      12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer in the low mantissa bits
   y = y < -150.0f ? -150.0f : y;
   y = y > 130.0f ? 130.0f : y;
   const float shifted = y * 1.44269504088896341f + round_magic;
@@ -32,8 +35,9 @@ inline float exp_f32(float y) {
   return p * pow2(half) * pow2(steps - half);
 }
 
-// Upper tail of the normal distribution, Q(a) = erfc(a / sqrt2) / 2 for a >= 0, with small RELATIVE error:
-// e^(-a^2/2) * t * P(t), t = 1 / (1 + 0.4 a / sqrt2), P a minimax fit of erfcx(a / sqrt2) / (2 t).
+// Upper tail of the normal distribution, Q(a) = erfc(a / sqrt2) / 2 for a >= 0, with small RELATIVE
+// error: e^(-a^2/2) * t * P(t), t = 1 / (1 + 0.4 a / sqrt2), P a minimax fit of erfcx(a / sqrt2) /
+// (2 t).
 inline float normal_tail(float a) {
   const float t = 1.0f / (1.0f + 0.28284271247461901f * a);
   float p = -0.014552190899848938f;

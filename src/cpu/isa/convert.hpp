@@ -1,4 +1,5 @@
-// Chunks of 64 elements between memory of any dtype and fp32 in registers or L1, rounding to nearest even.
+// Chunks of 64 elements between memory of any dtype and fp32 in registers or L1, rounding to
+// nearest even.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +11,8 @@
 #include <immintrin.h>
 #endif
 
-// Everything here has internal linkage: this header is compiled once an instruction set, and a shared inline function
-// would let the linker keep the wrong copy.
+// Everything here has internal linkage: this header is compiled once an instruction set, and a
+// shared inline function would let the linker keep the wrong copy.
 namespace postlude {
 namespace detail {
 namespace {

@@ -9,7 +9,8 @@ namespace detail {
 namespace {
 
 template <int rows>
-inline void dot_rows(const void* w, DType dtype, const float* x, std::int64_t ldx, std::int64_t k, float* out) {
+inline void dot_rows(const void* w, DType dtype, const float* x, std::int64_t ldx, std::int64_t k,
+                     float* out) {
   alignas(64) float lanes[rows][chunk] = {};
   const char* bytes = static_cast<const char*>(w);
   const auto size = static_cast<std::int64_t>(size_of(dtype));

@@ -1,4 +1,5 @@
-// The vector code of the CPU backend: epilogue, norms, residual sums and conversions, compiled once an instruction set.
+// The vector code of the CPU backend: epilogue, norms, residual sums and conversions, compiled once
+// an instruction set.
 #include "cpu/isa/tile_ops.hpp"
 
 #include <cmath>
@@ -11,9 +12,7 @@ namespace postlude {
 namespace detail {
 namespace {
 
-inline int chunk_count(std::int64_t left) {
-  return left < chunk ? static_cast<int>(left) : chunk;
-}
+inline int chunk_count(std::int64_t left) { return left < chunk ? static_cast<int>(left) : chunk; }
 
 inline const char* at(const void* data, DType dtype, std::int64_t i) {
   return static_cast<const char*>(data) + i * static_cast<std::int64_t>(size_of(dtype));
@@ -36,7 +35,8 @@ float load_scalar(const Vector& v, std::int64_t i) {
   return static_cast<const float*>(v.data)[v.scalar ? 0 : i];
 }
 
-// What the columns of one half of a tile need: z = row_scale * scale * (acc - row_mean * sum) + bias.
+// What the columns of one half of a tile need: z = row_scale * scale * (acc - row_mean * sum) +
+// bias.
 struct ColumnTerms {
   const float* scale = nullptr;         // col_scale
   const float* weight_scale = nullptr;  // int8 scales
@@ -68,7 +68,8 @@ ColumnTerms column_terms(const EpilogueTile& tile, std::int64_t weight_row, floa
     scratch += padded;
   }
   if (g.col_scale.present) {
-    // Shares the weight scale's place where both are there: acc is scaled before the mean correction, z after it.
+    // Shares the weight scale's place where both are there: acc is scaled before the mean
+    // correction, z after it.
     terms.scale = static_cast<const float*>(g.col_scale.data) + (g.col_scale.scalar ? 0 : n);
   }
   return terms;
@@ -114,7 +115,8 @@ void epilogue(const EpilogueTile& tile) {
   const Gemm& g = *tile.gemm;
   const ColumnTerms gate = column_terms(tile, g.gate_row(), tile.scratch);
   ColumnTerms up;
-  if (g.gated) up = column_terms(tile, g.up_row(), tile.scratch + epilogue_scratch(tile.columns) / 2);
+  if (g.gated)
+    up = column_terms(tile, g.up_row(), tile.scratch + epilogue_scratch(tile.columns) / 2);
   for (std::int64_t r = 0; r < tile.rows; ++r) {
     const std::int64_t m = tile.m0 + r;
     RowTerms row;
@@ -140,7 +142,8 @@ void epilogue(const EpilogueTile& tile) {
       }
       if (g.residual.present) {
         alignas(64) float res[chunk];
-        load_chunk(at(g.residual.row(m), g.residual.dtype, tile.n0 + c), g.residual.dtype, res, count);
+        load_chunk(at(g.residual.row(m), g.residual.dtype, tile.n0 + c), g.residual.dtype, res,
+                   count);
         for (int i = 0; i < chunk; ++i) z[i] += res[i];
       }
       store_chunk(z, const_cast<char*>(at(g.out.row(m), g.out.dtype, tile.n0 + c)), g.out.dtype,
@@ -175,8 +178,8 @@ struct Moments {
   float variance;
 };
 
-// Mean and biased variance of a row padded to whole chunks: a first mean, then the deviations from it, whose own mean
-// corrects the rounding of the first.
+// Mean and biased variance of a row padded to whole chunks: a first mean, then the deviations from
+// it, whose own mean corrects the rounding of the first.
 inline Moments moments(float* row, std::int64_t h) {
   alignas(64) float lanes[chunk] = {};
   const float count = static_cast<float>(h);
@@ -286,9 +289,11 @@ void convert(const void* src, DType from, void* dst, DType to, std::int64_t n, f
 
 }  // namespace
 
-// The build names the table after the instruction set: POSTLUDE_ISA_TABLE is tile_ops_avx2, for instance.
+// The build names the table after the instruction set: POSTLUDE_ISA_TABLE is tile_ops_avx2, for
+// instance.
 extern const TileOps POSTLUDE_ISA_TABLE;
-const TileOps POSTLUDE_ISA_TABLE = {POSTLUDE_ISA_NAME, epilogue, norm_rows, residual_rows, convert, dot};
+const TileOps POSTLUDE_ISA_TABLE = {POSTLUDE_ISA_NAME, epilogue, norm_rows,
+                                    residual_rows,     convert,  dot};
 
 }  // namespace detail
 }  // namespace postlude

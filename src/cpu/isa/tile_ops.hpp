@@ -21,9 +21,9 @@ struct EpilogueTile {
   std::int64_t columns = 0;
   const float* acc = nullptr;     // the gate half where gated
   const float* acc_up = nullptr;  // gated only
-  std::int64_t ld = 0;            // floats between rows of acc and acc_up, a multiple of tile_column_pad
-  bool scale_weights = false;     // multiply acc by the int8 weight's scales (grouping rows)
-  float* scratch = nullptr;       // epilogue_scratch(columns) floats
+  std::int64_t ld = 0;  // floats between rows of acc and acc_up, a multiple of tile_column_pad
+  bool scale_weights = false;  // multiply acc by the int8 weight's scales (grouping rows)
+  float* scratch = nullptr;    // epilogue_scratch(columns) floats
 };
 
 constexpr std::int64_t epilogue_scratch(std::int64_t columns) {

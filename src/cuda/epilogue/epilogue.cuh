@@ -27,7 +27,7 @@ struct EpilogueArgs {
   std::int64_t gate_row = 0;  // the first weight row of each half; 0 where not gated
   std::int64_t up_row = 0;
   bool up_first = false;  // the up half's 8 slots come first in each group of 16
-  float clamp = 0.0f;  // 0: none
+  float clamp = 0.0f;     // 0: none
   RowsArg residual;
   float alpha = 1.0f;
   RowsArg out;

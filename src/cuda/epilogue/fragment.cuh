@@ -1,8 +1,10 @@
-// The epilogue on wgmma's accumulators in registers, for outputs of x's 2-byte dtype with rows aligned to 16 bytes.
+// The epilogue on wgmma's accumulators in registers, for outputs of x's 2-byte dtype with rows
+// aligned to 16 bytes.
 //
-// A warpgroup finishes a tile of 128 rows in slices of 32 slots (see epilogue.cuh): the terms and the activation on
-// registers, where a thread holds neighbouring columns and, where gated, a gate beside its up; then through shared memory
-// to whole 16-byte stores. The residual comes the same way back, one slice ahead.
+// A warpgroup finishes a tile of 128 rows in slices of 32 slots (see epilogue.cuh): the terms and
+// the activation on registers, where a thread holds neighbouring columns and, where gated, a gate
+// beside its up; then through shared memory to whole 16-byte stores. The residual comes the same
+// way back, one slice ahead.
 #pragma once
 
 #include <cutlass/arch/barrier.h>
@@ -27,7 +29,8 @@ struct ColumnTerms {
 inline constexpr int fragment_rows = 128;
 inline constexpr int fragment_threads = 128;
 inline constexpr int fragment_slots = 32;
-inline constexpr int fragment_pitch = 80;  // bytes between rows in shared memory: spreads them over the banks
+inline constexpr int fragment_pitch =
+    80;  // bytes between rows in shared memory: spreads them over the banks
 
 // Two slices in shared memory, used in turns.
 struct FragmentStage {
@@ -70,7 +73,8 @@ struct Pair<__half> {
   }
 };
 
-// One thread's view of a tile: rows row0.., output columns from column0 on. T is the dtype of out and residual.
+// One thread's view of a tile: rows row0.., output columns from column0 on. T is the dtype of out
+// and residual.
 template <class T, int Slots>
 struct FragmentEpilogue {
   static constexpr int max_pieces = 4;  // 16-byte pieces of a slice that a thread moves
@@ -83,10 +87,10 @@ struct FragmentEpilogue {
   int thread;
   int barrier;
   uint4 residual[max_pieces];
-  float row_scale[4];
-  float row_mean[4];
 
-  __device__ int width() const { return e.gated ? fragment_slots / 2 : fragment_slots; }  // output columns a slice
+  __device__ int width() const {
+    return e.gated ? fragment_slots / 2 : fragment_slots;
+  }  // output columns a slice
   __device__ int pieces_a_row() const { return width() / run_width; }
   __device__ int pieces() const { return fragment_rows * pieces_a_row() / fragment_threads; }
   __device__ void sync() const { cutlass::arch::NamedBarrier::sync(fragment_threads, barrier); }
@@ -113,28 +117,25 @@ struct FragmentEpilogue {
       const std::int64_t left = e.n - column;
       Run<T, run_width> run;
       run.load(static_cast<const T*>(e.residual.data) + row * e.residual.stride + column,
-               row < e.m && left > 0 ? (left < run_width ? static_cast<int>(left) : run_width) : 0, true);
+               row < e.m && left > 0 ? (left < run_width ? static_cast<int>(left) : run_width) : 0,
+               true);
       residual[p] = *reinterpret_cast<const uint4*>(run.value);
     }
   }
 
-  // Rows that this thread's accumulators belong to: number i of 4, 64 * (i / 2) + 8 * (i % 2) + row_in_tile().
+  // Rows that this thread's accumulators belong to: number i of 4, 64 * (i / 2) + 8 * (i % 2) +
+  // row_in_tile().
   __device__ int row_in_tile() const { return thread / 32 * 16 + thread % 32 / 4; }
   __device__ int row_of(int i) const { return i / 2 * 64 + i % 2 * 8 + row_in_tile(); }
 
-  // Loads what does not depend on the accumulators.
-  __device__ void begin() {
-#pragma unroll
-    for (int i = 0; i < 4; ++i) {
-      const std::int64_t row = row0 + row_of(i);
-      const bool valid = row < e.m;
-      row_scale[i] = valid && e.row_scale.present() ? e.row_scale.at(row) : 1.0f;
-      row_mean[i] = valid && e.row_mean.present() ? e.row_mean.at(row) : 0.0f;
-    }
-    prefetch(0);
+  // A term of the row, read when it is wanted: few calls have one.
+  __device__ float row_term(const ScaleArg& term, int i) const {
+    const std::int64_t row = row0 + row_of(i);
+    return row < e.m ? term.at(row) : 0.0f;
   }
 
-  // z of the formula, in place. z[(i * 4 + block) * 2 + j]: row i, slot block * 8 + thread % 4 * 2 + j of the slice.
+  // z of the formula, in place. z[(i * 4 + block) * 2 + j]: row i, slot block * 8 + thread % 4 * 2
+  // + j of the slice.
   __device__ void linear_terms(int slice, float (&z)[fragment_slots]) const {
     const int first = slice * fragment_slots + thread % 4 * 2;
     const bool has_mean = e.row_mean.present() && e.col_sum.present();
@@ -150,10 +151,12 @@ struct FragmentEpilogue {
       };
       if (has_mean) {
         const float2 sum = *reinterpret_cast<const float2*>(&terms.sum[first + block * 8]);
-        each([&](float& v, int i, int j) { v = fmaf(-row_mean[i], j == 0 ? sum.x : sum.y, v); });
+        each([&](float& v, int i, int j) {
+          v = fmaf(-row_term(e.row_mean, i), j == 0 ? sum.x : sum.y, v);
+        });
       }
       if (e.row_scale.present()) {
-        each([&](float& v, int i, int) { v *= row_scale[i]; });
+        each([&](float& v, int i, int) { v *= row_term(e.row_scale, i); });
       }
       if (e.col_scale.present()) {
         const float2 scale = *reinterpret_cast<const float2*>(&terms.scale[first + block * 8]);
@@ -198,8 +201,10 @@ struct FragmentEpilogue {
     for (int i = 0; i < 4; ++i) {
 #pragma unroll
       for (int block = 0; block < Blocks; ++block) {
-        auto* place = reinterpret_cast<std::uint32_t*>(to + row_of(i) * fragment_pitch + block * 16 + thread % 4 * 4);
-        float2 value{e.alpha * h[(i * Blocks + block) * 2], e.alpha * h[(i * Blocks + block) * 2 + 1]};
+        auto* place = reinterpret_cast<std::uint32_t*>(to + row_of(i) * fragment_pitch +
+                                                       block * 16 + thread % 4 * 4);
+        float2 value{e.alpha * h[(i * Blocks + block) * 2],
+                     e.alpha * h[(i * Blocks + block) * 2 + 1]};
         if (e.residual.present()) {
           const float2 add = Pair<T>::unpack(*place);
           value.x = add.x + value.x;

@@ -31,16 +31,21 @@ constexpr Tile tiles[] = {
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
 std::int64_t k_tiles(const Gemm& g) { return ceil_div(g.k, sm90_tile_k); }
-std::int64_t row_clusters(const Gemm& g, const Tile& t) { return ceil_div(ceil_div(g.m, sm90_rows), t.cluster); }
-std::int64_t column_tiles(const Gemm& g, const Tile& t) { return ceil_div(g.weight_rows(), t.slots); }
+std::int64_t row_clusters(const Gemm& g, const Tile& t) {
+  return ceil_div(ceil_div(g.m, sm90_rows), t.cluster);
+}
+std::int64_t column_tiles(const Gemm& g, const Tile& t) {
+  return ceil_div(g.weight_rows(), t.slots);
+}
 
 unsigned block_count(const Gemm& g, const Tile& t, const DeviceState& device) {
   const std::int64_t clusters = row_clusters(g, t) * column_tiles(g, t);
-  return static_cast<unsigned>(std::min<std::int64_t>(clusters, device.sm_count / t.cluster) * t.cluster);
+  return static_cast<unsigned>(std::min<std::int64_t>(clusters, device.sm_count / t.cluster) *
+                               t.cluster);
 }
 
-// Cycles of the whole GEMM: waves of tiles, each its wgmma (4096 multiply-adds a cycle and multiprocessor), and the start
-// and the last epilogue, which nothing hides.
+// Cycles of the whole GEMM: waves of tiles, each its wgmma (4096 multiply-adds a cycle and
+// multiprocessor), and the start and the last epilogue, which nothing hides.
 double cycles(const Gemm& g, const Tile& t, const DeviceState& device) {
   const double waves = static_cast<double>(
       ceil_div(row_clusters(g, t) * column_tiles(g, t) * t.cluster, block_count(g, t, device)));
@@ -49,10 +54,13 @@ double cycles(const Gemm& g, const Tile& t, const DeviceState& device) {
 }
 
 const Tile& choose(const Gemm& g, const DeviceState& device) {
-  const auto better = [&](const Tile& a, const Tile& b) { return cycles(g, a, device) < cycles(g, b, device); };
-  // One tile for all M where a row's bits must not depend on it; they do not depend on the tile either, but a promise
-  // should not rest on that.
-  return g.batch_invariant ? tiles[0] : *std::min_element(std::begin(tiles), std::end(tiles), better);
+  const auto better = [&](const Tile& a, const Tile& b) {
+    return cycles(g, a, device) < cycles(g, b, device);
+  };
+  // One tile for all M where a row's bits must not depend on it; they do not depend on the tile
+  // either, but a promise should not rest on that.
+  return g.batch_invariant ? tiles[0]
+                           : *std::min_element(std::begin(tiles), std::end(tiles), better);
 }
 
 bool tma_reads(const void* data, std::int64_t lines, std::int64_t stride) {
@@ -66,7 +74,8 @@ Sm90Args sm90_args(const Gemm& g, const Tile& t) {
   };
   Sm90Args a;
   a.x = tensor_map({g.x.data, g.x.dtype, g.k, g.m, stride_of(g.m, g.x.stride), sm90_rows});
-  TiledMatrix weight{w.data, w.dtype, g.k, g.n, stride_of(g.weight_rows(), w.stride_n), t.slots / t.cluster};
+  TiledMatrix weight{
+      w.data, w.dtype, g.k, g.n, stride_of(g.weight_rows(), w.stride_n), t.slots / t.cluster};
   a.epilogue = epilogue_args(g);
   if (g.gated) {
     a.epilogue.up_first = g.up_row() < g.gate_row();
@@ -87,12 +96,14 @@ class Sm90Gemm final : public GemmKernel {
 
   const char* can_run(const Gemm& g, const ContextState& context) const override {
     if (device_state(context).sm != 90) return "the device is not sm_90";
-    if (g.x.dtype != DType::bf16 && g.x.dtype != DType::f16) return "x is neither bfloat16 nor float16";
+    if (g.x.dtype != DType::bf16 && g.x.dtype != DType::f16)
+      return "x is neither bfloat16 nor float16";
     if (g.weight.packed != nullptr) return "the weight is packed for another kernel";
     if (g.weight.dtype != g.x.dtype) return "the weight's dtype is not that of x";
     if (g.k == 0) return "k is 0";
     if (g.k > 1 && g.weight.stride_k != 1) return "the weight is [in, out]";
-    if (!tma_reads(g.x.data, g.m, g.x.stride)) return "TMA needs rows of x at multiples of 16 bytes";
+    if (!tma_reads(g.x.data, g.m, g.x.stride))
+      return "TMA needs rows of x at multiples of 16 bytes";
     if (!tma_reads(g.weight.data, g.weight_rows(), g.weight.stride_n)) {
       return "TMA needs rows of the weight at multiples of 16 bytes";
     }
@@ -111,14 +122,15 @@ class Sm90Gemm final : public GemmKernel {
 
   std::string describe(const Gemm& g, const ContextState& context) const override {
     const Tile& t = choose(g, device_state(context));
-    return "tile 128x" + std::to_string(t.slots) + "x64, cluster " + std::to_string(t.cluster) + ", " +
-           std::to_string(block_count(g, t, device_state(context))) + " blocks";
+    return "tile 128x" + std::to_string(t.slots) + "x64, cluster " + std::to_string(t.cluster) +
+           ", " + std::to_string(block_count(g, t, device_state(context))) + " blocks";
   }
 
   void launch(const Gemm& g, void*, ContextState& context) const override {
     const DeviceGuard guard(context.device.index);
     const Tile& t = choose(g, device_state(context));
-    t.launch(g.x.dtype, sm90_args(g, t), block_count(g, t, device_state(context)), stream_of(context));
+    t.launch(g.x.dtype, sm90_args(g, t), block_count(g, t, device_state(context)),
+             stream_of(context));
   }
 };
 

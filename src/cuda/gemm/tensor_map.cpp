@@ -1,4 +1,5 @@
-// Tensor maps: see tensor_map.hpp. The driver's encoder is looked up at run time, so that nothing links libcuda.
+// Tensor maps: see tensor_map.hpp. The driver's encoder is looked up at run time, so that nothing
+// links libcuda.
 #include "cuda/gemm/tensor_map.hpp"
 
 #include <cuda_runtime_api.h>
@@ -19,7 +20,8 @@ Encode encoder() {
   static const Encode function = [] {
     void* entry = nullptr;
     cudaDriverEntryPointQueryResult found{};
-    check(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &entry, 12000, cudaEnableDefault, &found),
+    check(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &entry, 12000,
+                                           cudaEnableDefault, &found),
           "cudaGetDriverEntryPointByVersion(cuTensorMapEncodeTiled)");
     if (found != cudaDriverEntryPointSuccess || entry == nullptr) {
       throw CudaError("the driver has no cuTensorMapEncodeTiled: it is older than CUDA 12.0", 0);
@@ -30,8 +32,8 @@ Encode encoder() {
 }
 
 // sizes and box from the fastest dimension on; strides (elements) of all but that one.
-CUtensorMap encode(const TiledMatrix& m, int rank, const std::int64_t* sizes, const std::int64_t* strides,
-                   const int* box) {
+CUtensorMap encode(const TiledMatrix& m, int rank, const std::int64_t* sizes,
+                   const std::int64_t* strides, const int* box) {
   cuuint64_t size_values[5];
   cuuint64_t stride_bytes[4];
   cuuint32_t box_values[5];
@@ -43,13 +45,15 @@ CUtensorMap encode(const TiledMatrix& m, int rank, const std::int64_t* sizes, co
   }
   CUtensorMap map;
   const CUresult result = encoder()(
-      &map, m.dtype == DType::f16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
-      static_cast<cuuint32_t>(rank), const_cast<void*>(m.data), size_values, stride_bytes, box_values, ones,
-      CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-      CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+      &map,
+      m.dtype == DType::f16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
+      static_cast<cuuint32_t>(rank), const_cast<void*>(m.data), size_values, stride_bytes,
+      box_values, ones, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+      CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result != CUDA_SUCCESS) {
-    throw CudaError("cuTensorMapEncodeTiled refused a matrix of " + std::to_string(m.lines) + " lines of " +
-                        std::to_string(m.length) + " elements, stride " + std::to_string(m.stride) + ": error " +
+    throw CudaError("cuTensorMapEncodeTiled refused a matrix of " + std::to_string(m.lines) +
+                        " lines of " + std::to_string(m.length) + " elements, stride " +
+                        std::to_string(m.stride) + ": error " +
                         std::to_string(static_cast<int>(result)),
                     static_cast<int>(result));
   }

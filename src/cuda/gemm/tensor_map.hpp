@@ -11,8 +11,9 @@ namespace postlude {
 namespace detail {
 namespace cuda {
 
-// A matrix of 2-byte elements whose lines have stride 1 and which is read in boxes of 64 elements of `box_lines` lines,
-// with the 128-byte swizzle that wgmma expects. Lines and elements past the end read as 0.
+// A matrix of 2-byte elements whose lines have stride 1 and which is read in boxes of 64 elements
+// of `box_lines` lines, with the 128-byte swizzle that wgmma expects. Lines and elements past the
+// end read as 0.
 struct TiledMatrix {
   const void* data = nullptr;
   DType dtype = DType::bf16;
@@ -24,8 +25,9 @@ struct TiledMatrix {
 
 CUtensorMap tensor_map(const TiledMatrix& matrix);
 
-// A gated weight of 2 * lines rows, as boxes of box_lines in groups of 16: 8 rows of the first half of `data`, then the 8
-// rows that lie `half_distance` elements behind them. lines is a multiple of 8, box_lines of 16.
+// A gated weight of 2 * lines rows, as boxes of box_lines in groups of 16: 8 rows of the first half
+// of `data`, then the 8 rows that lie `half_distance` elements behind them. lines is a multiple of
+// 8, box_lines of 16.
 CUtensorMap interleaved_tensor_map(const TiledMatrix& half, std::int64_t half_distance);
 
 }  // namespace cuda
