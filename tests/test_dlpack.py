@@ -275,6 +275,8 @@ def test_frameworks_do_not_mix():
 
 
 def jax_numpy():
+    jax = pytest.importorskip("jax")
+    jax.config.update("jax_default_device", jax.devices("cpu")[0])  # also on a machine with a GPU
     return pytest.importorskip("jax.numpy")
 
 
