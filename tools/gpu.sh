@@ -38,7 +38,9 @@ setup() {
 }
 
 build() {
-    cmake -S . -B $build -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_MAKE_PROGRAM="$venv/bin/ninja" \
+    local ninja
+    ninja=$(PATH="$venv/bin:$(dirname "$(command -v "$PYTHON")"):$PATH" command -v ninja) || return
+    cmake -S . -B $build -G Ninja -DCMAKE_BUILD_TYPE=Release -DCMAKE_MAKE_PROGRAM="$ninja" \
         -DCMAKE_PREFIX_PATH="$venv;${PREFIX:-}" -DPython_EXECUTABLE="$venv/bin/python" \
         ${CMAKE_ARGS:-} -DPOSTLUDE_CUDA=ON ${ARCHITECTURES:+-DCMAKE_CUDA_ARCHITECTURES="$ARCHITECTURES"} -DPOSTLUDE_BUILD_PYTHON=ON &&
         cmake --build $build --parallel

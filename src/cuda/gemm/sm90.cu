@@ -25,7 +25,6 @@ struct Tile {
 constexpr Tile tiles[] = {
     {128, 2, 1.06, &Sm90Tile<128, 2>::launch},
     {160, 2, 1.03, &Sm90Tile<160, 2>::launch},
-    {192, 2, 1.0, &Sm90Tile<192, 2>::launch},
 };
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
@@ -108,11 +107,6 @@ class Sm90Gemm final : public GemmKernel {
       return "TMA needs rows of the weight at multiples of 16 bytes";
     }
     if (g.gated && g.n % 8 != 0) return "a gated weight needs halves of a multiple of 8 rows";
-    if (g.out.dtype != g.x.dtype) return "out has another dtype than x";
-    if (!rows_arg(g.out, g.m).vector) return "rows of out are not at multiples of 16 bytes";
-    if (g.residual.present && !rows_arg(g.residual, g.m).vector) {
-      return "rows of the residual are not at multiples of 16 bytes";
-    }
     constexpr std::int64_t most = std::numeric_limits<int>::max() - 65536;
     if (g.m > most || g.k > most || g.weight_rows() > most) return "a size is over 2^31";
     return nullptr;
@@ -144,7 +138,6 @@ const GemmKernel& sm90_gemm_kernel() {
 void load_sm90_gemm() {
   Sm90Tile<128, 2>::load();
   Sm90Tile<160, 2>::load();
-  Sm90Tile<192, 2>::load();
 }
 
 }  // namespace cuda

@@ -17,9 +17,8 @@
 #include <cute/atom/mma_traits_sm90_gmma.hpp>
 #include <cute/tensor.hpp>
 #include <cutlass/pipeline/sm90_pipeline.hpp>
-#include <type_traits>
 
-#include "cuda/epilogue/fragment.cuh"
+#include "cuda/epilogue/epilogue.cuh"
 #include "cuda/gemm/sm90.hpp"
 #include "cuda/launch.cuh"
 
@@ -38,12 +37,14 @@ struct Shape90 {
   static constexpr int x_bytes = 2 * sm90_rows * sm90_tile_k;
   static constexpr int weight_bytes = 2 * Slots * sm90_tile_k;
   static constexpr int stage_bytes = x_bytes + weight_bytes;
-  static constexpr int epilogue_bytes = sizeof(FragmentStage) + 2 * sizeof(ColumnTerms<Slots>);
+  // Floats between the rows of finished products: 8 over a multiple of 32 spreads the stores over
+  // all banks.
+  static constexpr int pitch = Slots + 8;
+  static constexpr int epilogue_bytes = 4 * sm90_rows * pitch;
   static constexpr int budget = 227 * 1024 - 1024 - epilogue_bytes - 1024;
   static constexpr int stages = budget / stage_bytes < 8 ? budget / stage_bytes : 8;
   static constexpr int part = Slots / Cluster;  // slots that one block of the cluster loads
-  static_assert(Slots % fragment_slots == 0 && part % 16 == 0 && stages >= 3,
-                "whole slices, groups and a pipeline");
+  static_assert(Slots % 32 == 0 && part % 16 == 0 && stages >= 3, "whole groups and a pipeline");
 
   using Pipeline = cutlass::PipelineTmaAsync<stages>;
   using Turns = cutlass::OrderedSequenceBarrier<2, 2>;
@@ -59,8 +60,7 @@ struct Shape90 {
   struct Storage {
     alignas(1024) char x[stages * x_bytes];
     alignas(1024) char weight[stages * weight_bytes];
-    FragmentStage stage;
-    ColumnTerms<Slots> terms[2];
+    alignas(128) float sums[sm90_rows * pitch];
     typename Pipeline::SharedStorage pipeline;
     typename Turns::SharedStorage turns;
   };
@@ -132,6 +132,23 @@ __device__ __forceinline__ void produce(const Sm90Args& a, typename S::Storage& 
   pipeline.producer_tail(state);
 }
 
+// Writes a warpgroup's accumulators to shared memory. The code after it loops over what lies there:
+// unrolled over the registers it would be so long that fetching it cost more than running it.
+template <class S, int Slots, class Sums>
+__device__ __forceinline__ void store_sums(const Sums& sums, float* to, int thread) {
+  to += (thread / 32 * 16 + thread % 32 / 4) * S::pitch + thread % 4 * 2;
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+#pragma unroll
+    for (int block = 0; block < Slots / 8; ++block) {
+      float2 pair;
+      pair.x = sums(make_coord(0, i % 2, block), i / 2, 0);
+      pair.y = sums(make_coord(1, i % 2, block), i / 2, 0);
+      *reinterpret_cast<float2*>(to + (i / 2 * 64 + i % 2 * 8) * S::pitch + block * 8) = pair;
+    }
+  }
+}
+
 // A consumer warpgroup's share: every second tile of the block, in turns with the other.
 template <class S, int Slots, int Cluster>
 __device__ __forceinline__ void consume(const Sm90Args& a, typename S::Storage& storage,
@@ -154,16 +171,7 @@ __device__ __forceinline__ void consume(const Sm90Args& a, typename S::Storage& 
     walk.next();
     state.advance(k_tiles);
   }
-  using Element = std::conditional_t<std::is_same_v<T, cutlass::half_t>, __half, __nv_bfloat16>;
-  const auto sync = [&] { cutlass::arch::NamedBarrier::sync(warpgroup, 1 + group); };
   for (; !walk.done(); walk.next(2)) {
-    std::int64_t m, n;
-    walk.tile(a, m, n);
-    const std::int64_t row0 = (m * Cluster + block_rank_in_cluster()) * sm90_rows;
-    const std::int64_t column0 = n * tile_columns(a.epilogue.gated, Slots);
-    sync();  // the terms of the tile before are read
-    load_column_terms(a.epilogue, column0, thread, storage.terms[group]);
-
     turns.wait();
     auto released = state;
     mma.accumulate_ = GMMA::ScaleOut::Zero;
@@ -186,29 +194,19 @@ __device__ __forceinline__ void consume(const Sm90Args& a, typename S::Storage& 
       ++state;
     }
     turns.arrive();
-    FragmentEpilogue<Element, Slots> epilogue{
-        a.epilogue, storage.terms[group], storage.stage, row0, column0, thread, 1 + group, {}};
-    epilogue.prefetch(0);
     warpgroup_wait<0>();
     warpgroup_fence_operand(sums);
     pipeline.consumer_release(released);
     state.advance(k_tiles);
-    sync();  // the terms are there
 
     turns.wait();
-#pragma unroll
-    for (int slice = 0; slice < Slots / fragment_slots; ++slice) {
-      float z[fragment_slots];
-#pragma unroll
-      for (int i = 0; i < fragment_slots; ++i) {
-        z[i] = sums(make_coord(i % 2, i / 8 % 2, slice * 4 + i / 2 % 4), i / 16, 0);
-      }
-      // A number that the compiler cannot see through: it would compute the addresses of all slices
-      // ahead, and spill.
-      int number = slice;
-      asm volatile("" : "+r"(number));
-      epilogue.finish_slice(number, z);
-    }
+    store_sums<S, Slots>(sums, storage.sums, thread);
+    cutlass::arch::NamedBarrier::sync(warpgroup, 1 + group);
+    std::int64_t m, n;
+    walk.tile(a, m, n);
+    finish_tile<sm90_rows, Slots, S::pitch, warpgroup>(
+        a.epilogue, storage.sums, (m * Cluster + block_rank_in_cluster()) * sm90_rows,
+        n * tile_columns(a.epilogue.gated, Slots), thread);
     turns.arrive();
   }
 }
