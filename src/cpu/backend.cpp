@@ -2,7 +2,11 @@
 #include "backend.hpp"
 
 #include <omp.h>
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
 
+#include <algorithm>
 #include <cstdlib>
 #include <new>
 
@@ -88,9 +92,16 @@ class CpuBackend : public Backend {
   }
 
   std::shared_ptr<void> allocate(std::size_t bytes, Device) const override {
-    const std::size_t rounded = align_up(bytes > 0 ? bytes : 1);
-    void* memory = std::aligned_alloc(workspace_alignment, rounded);
+    // Large blocks are weights, read from end to end: huge pages spare them most address translations.
+    constexpr std::size_t huge_page = std::size_t{1} << 21;
+    const bool huge = bytes >= huge_page;
+    const std::size_t alignment = huge ? huge_page : workspace_alignment;
+    const std::size_t rounded = (std::max<std::size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
+    void* memory = std::aligned_alloc(alignment, rounded);
     if (memory == nullptr) throw std::bad_alloc();
+#if defined(MADV_HUGEPAGE)
+    if (huge) madvise(memory, rounded, MADV_HUGEPAGE);  // a wish: it may fail
+#endif
     return {memory, [](void* p) { std::free(p); }};
   }
 

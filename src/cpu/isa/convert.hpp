@@ -30,6 +30,11 @@ inline std::uint32_t float_to_bits(float f) {
   return u;
 }
 
+// Copies a chunk. A memcpy of this size becomes `rep movs`, which waits for the stores before it.
+inline void copy_chunk(const float* src, float* dst) {
+  for (int i = 0; i < chunk; ++i) dst[i] = src[i];
+}
+
 inline void bf16_to_float(const std::uint16_t* src, float* dst) {
   for (int i = 0; i < chunk; ++i) dst[i] = bits_to_float(static_cast<std::uint32_t>(src[i]) << 16);
 }
@@ -94,7 +99,7 @@ inline void load_chunk(const void* src, DType dtype, float* dst, int count) {
   }
   switch (dtype) {
     case DType::f32:
-      std::memcpy(dst, src, chunk * 4);
+      copy_chunk(static_cast<const float*>(src), dst);
       break;
     case DType::bf16:
       bf16_to_float(static_cast<const std::uint16_t*>(src), dst);
@@ -116,7 +121,7 @@ inline void store_chunk(const float* src, void* dst, DType dtype, int count) {
   void* target = count < chunk ? padded : dst;
   switch (dtype) {
     case DType::f32:
-      std::memcpy(target, src, chunk * 4);
+      copy_chunk(src, static_cast<float*>(target));
       break;
     case DType::bf16:
       float_to_bf16(src, static_cast<std::uint16_t*>(target));

@@ -125,11 +125,11 @@ void epilogue(const EpilogueTile& tile) {
     for (std::int64_t c = 0; c < tile.columns; c += chunk) {
       const int count = chunk_count(tile.columns - c);
       alignas(64) float z[chunk];
-      std::memcpy(z, tile.acc + r * tile.ld + c, sizeof z);
+      copy_chunk(tile.acc + r * tile.ld + c, z);
       linear_terms(g, gate, row, c, count, z);
       if (g.gated) {
         alignas(64) float z_up[chunk];
-        std::memcpy(z_up, tile.acc_up + r * tile.ld + c, sizeof z_up);
+        copy_chunk(tile.acc_up + r * tile.ld + c, z_up);
         linear_terms(g, up, row, c, count, z_up);
         if (g.clamp > 0.0f) clamp_halves(g.clamp, z, z_up);
         apply_activation(g.activation, z);
@@ -178,58 +178,50 @@ struct Moments {
   float variance;
 };
 
-// Mean and biased variance of a row padded to whole chunks: a first mean, then the deviations from
-// it, whose own mean corrects the rounding of the first.
-inline Moments moments(float* row, std::int64_t h) {
-  alignas(64) float lanes[chunk] = {};
+// Mean and biased variance of a row padded to whole chunks, whose lanes add up to `lanes`: from a first mean, then the
+// deviations from it, whose own mean corrects the rounding of the first.
+inline Moments moments(float* row, std::int64_t h, float* lanes) {
   const float count = static_cast<float>(h);
-  pad_row(row, h, 0.0f);
-  for (std::int64_t c = 0; c < h; c += chunk) {
-    for (int i = 0; i < chunk; ++i) lanes[i] += row[c + i];
-  }
   Moments result;
   result.shift = fold_lanes(lanes) / count;
   pad_row(row, h, result.shift);
+  alignas(64) float deviations[chunk] = {};
   alignas(64) float squares[chunk] = {};
-  for (float& lane : lanes) lane = 0.0f;
   for (std::int64_t c = 0; c < h; c += chunk) {
     for (int i = 0; i < chunk; ++i) {
       const float d = row[c + i] - result.shift;
-      lanes[i] += d;
+      deviations[i] += d;
       squares[i] += d * d;
     }
   }
-  result.mean = fold_lanes(lanes) / count;
+  result.mean = fold_lanes(deviations) / count;
   result.variance = fold_lanes(squares) / count - result.mean * result.mean;
   return result;
 }
 
-inline float mean_square(float* row, std::int64_t h) {
-  alignas(64) float squares[chunk] = {};
-  pad_row(row, h, 0.0f);
-  for (std::int64_t c = 0; c < h; c += chunk) {
-    for (int i = 0; i < chunk; ++i) squares[i] += row[c + i] * row[c + i];
-  }
-  return fold_lanes(squares) / static_cast<float>(h);
-}
-
 void norm_rows(const NormCall& call, std::int64_t begin, std::int64_t end, float* row) {
   for (std::int64_t m = begin; m < end; ++m) {
-    // r, unrounded, into the row buffer.
+    // r, unrounded, into the row buffer; its sum or the sum of its squares on the way.
+    alignas(64) float lanes[chunk] = {};
     for (std::int64_t c = 0; c < call.h; c += chunk) {
       const int count = chunk_count(call.h - c);
       float* z = row + c;
       load_chunk(at(call.x.row(m), call.x.dtype, c), call.x.dtype, z, count);
       add_row(call.residual, m, c, count, z);
       add_vector(call.bias, c, count, z);
+      if (call.kind == NormKind::rms) {
+        for (int i = 0; i < chunk; ++i) lanes[i] += z[i] * z[i];
+      } else {
+        for (int i = 0; i < chunk; ++i) lanes[i] += z[i];
+      }
     }
     Moments stats{0.0f, 0.0f, 0.0f};
     float inverse = 1.0f;
     if (call.kind == NormKind::layer) {
-      stats = moments(row, call.h);
+      stats = moments(row, call.h, lanes);
       inverse = 1.0f / std::sqrt(stats.variance + call.eps);
     } else if (call.kind == NormKind::rms) {
-      inverse = 1.0f / std::sqrt(mean_square(row, call.h) + call.eps);
+      inverse = 1.0f / std::sqrt(fold_lanes(lanes) / static_cast<float>(call.h) + call.eps);
     }
     for (std::int64_t c = 0; c < call.h; c += chunk) {
       const int count = chunk_count(call.h - c);
