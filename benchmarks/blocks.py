@@ -170,7 +170,9 @@ def main() -> None:
     parser.add_argument("--blocks", nargs="+", choices=BLOCKS, default=list(BLOCKS))
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=["fp32", "bf16"])
     parser.add_argument("--m", nargs="+", type=int, default=[1, 16, 128, 1024], help="rows of x")
-    parser.add_argument("--copies", type=int, default=4, help="copies of the weights (default: 4)")
+    parser.add_argument(
+        "--copies", type=int, default=32, help="copies of the weights (default: 32)"
+    )
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     arguments = parser.parse_args()
 

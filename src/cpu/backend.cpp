@@ -92,11 +92,13 @@ class CpuBackend : public Backend {
   }
 
   std::shared_ptr<void> allocate(std::size_t bytes, Device) const override {
-    // Large blocks are weights, read from end to end: huge pages spare them most address translations.
+    // Large blocks are weights, read from end to end: huge pages spare them most address
+    // translations.
     constexpr std::size_t huge_page = std::size_t{1} << 21;
     const bool huge = bytes >= huge_page;
     const std::size_t alignment = huge ? huge_page : workspace_alignment;
-    const std::size_t rounded = (std::max<std::size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
+    const std::size_t rounded =
+        (std::max<std::size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
     void* memory = std::aligned_alloc(alignment, rounded);
     if (memory == nullptr) throw std::bad_alloc();
 #if defined(MADV_HUGEPAGE)

@@ -7,6 +7,7 @@
 
 #include "cpu/gemm_kernels.hpp"
 #include "cpu/isa/tile_ops.hpp"
+#include "cpu/packed_weight.hpp"
 #include "cpu/threads.hpp"
 
 namespace postlude {
@@ -41,14 +42,35 @@ void products(const Gemm& g, const float* x, std::int64_t n, float* acc) {
   }
 }
 
+const PackedWeight* packed_weight(const Gemm& g) {
+  return static_cast<const PackedWeight*>(g.weight.packed);
+}
+
+// The products with `columns` weight rows from `first` on.
+void tile_products(const Gemm& g, const float* x, std::int64_t first, std::int64_t columns,
+                   float* acc) {
+  const PackedWeight* packed = packed_weight(g);
+  if (packed == nullptr) {
+    for (std::int64_t c = 0; c < columns; ++c) products(g, x, first + c, acc + c);
+    return;
+  }
+  const std::int64_t column = first % packed->half_columns % packed->columns;
+  const char* block = packed->panel(first - column) +
+                      static_cast<std::size_t>(column / width) * packed->block_bytes;
+  tile_ops().block_dot(reinterpret_cast<const float*>(block),
+                       {x, padded_k(g), static_cast<int>(g.m)}, g.k, acc, width);
+}
+
 class DotGemm : public GemmKernel {
  public:
   const char* name() const override { return "cpu.dot"; }
 
   const char* can_run(const Gemm& g, const ContextState&) const override {
-    if (g.weight.packed != nullptr) return "the weight is packed";
     if (g.m > max_dot_rows) return "more than 4 rows";
-    if (g.weight.stride_k != 1) return "the weight is [in, out]";
+    const bool blocks = g.weight.packed != nullptr && g.weight.dtype == DType::f32 &&
+                        packed_weight(g)->block_bytes != 0;
+    if (g.weight.packed != nullptr && !blocks) return "the weight is packed for oneDNN alone";
+    if (g.weight.packed == nullptr && g.weight.stride_k != 1) return "the weight is [in, out]";
     if (g.batch_invariant) return "its bits depend on the number of rows";
     return nullptr;
   }
@@ -83,10 +105,8 @@ class DotGemm : public GemmKernel {
       for (std::int64_t i = mine.begin; i < mine.end; ++i) {
         tile.n0 = i * width;
         tile.columns = std::min(width, g.n - tile.n0);
-        for (std::int64_t c = 0; c < tile.columns; ++c) {
-          products(g, x, g.gate_row() + tile.n0 + c, acc[0] + c);
-          if (g.gated) products(g, x, g.up_row() + tile.n0 + c, acc[1] + c);
-        }
+        tile_products(g, x, g.gate_row() + tile.n0, tile.columns, acc[0]);
+        if (g.gated) tile_products(g, x, g.up_row() + tile.n0, tile.columns, acc[1]);
         tile_ops().epilogue(tile);
       }
     });

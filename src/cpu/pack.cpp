@@ -58,6 +58,25 @@ struct PanelLayout {
   }
 };
 
+// Bytes from one block of 64 columns to the next where the layout is PackedWeight::block_bytes';
+// else 0.
+std::size_t block_bytes(const PanelLayout& layout, DType dtype) {
+  constexpr std::size_t block = 64;
+  if (layout.n_offset.size() % block != 0) return 0;
+  for (std::size_t k = 0; k < layout.k_offset.size(); ++k) {
+    if (layout.k_offset[k] != static_cast<std::int64_t>(k * block)) return 0;
+  }
+  const std::int64_t step = layout.n_offset.size() > block
+                                ? layout.n_offset[block]
+                                : static_cast<std::int64_t>(layout.k_offset.size() * block);
+  for (std::size_t n = 0; n < layout.n_offset.size(); ++n) {
+    if (layout.n_offset[n] !=
+        static_cast<std::int64_t>(n / block) * step + static_cast<std::int64_t>(n % block))
+      return 0;
+  }
+  return static_cast<std::size_t>(step) * size_of(dtype);
+}
+
 // Calls move(plain element, panel element) for every element of a panel, rows [row, ...) of the
 // plain matrix.
 template <class Element, class Move>
@@ -140,6 +159,7 @@ std::shared_ptr<const WeightState> pack_panels(const TensorView& weight, const P
   std::memset(state->storage[0].get(), 0, state->bytes);
   const PanelLayout full_layout(full);
   const PanelLayout tail_layout(tail_columns > 0 ? tail : full);
+  if (tail_columns == 0) state->block_bytes = block_bytes(full_layout, weight.dtype());
   for_each_panel(*state, [&](std::int64_t row, std::int64_t columns) {
     const PanelLayout& layout = columns == state->columns ? full_layout : tail_layout;
     for_each_bits(weight, row, layout, state->panel(row),

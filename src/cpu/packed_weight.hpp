@@ -33,6 +33,9 @@ class PackedWeight : public WeightState {
   std::int64_t half_columns = 0;  // n, or n / 2 where gated
   std::size_t panel_bytes = 0;    // of a full panel
   std::size_t half_bytes = 0;
+  // Where every panel is made of blocks of 64 columns, each k groups of 64 (fp32 on AVX-512): bytes
+  // from block to block.
+  std::size_t block_bytes = 0;
 
   // The panel that begins with weight row `row`, which must be where one begins.
   const char* panel(std::int64_t row) const {

@@ -34,6 +34,35 @@ inline void dot_rows(const void* w, DType dtype, const float* x, std::int64_t ld
   for (int r = 0; r < rows; ++r) out[r] = fold_lanes(lanes[r]);
 }
 
+// The hardware's own prefetching follows the one stream of weights; prefetching by software was
+// slower.
+template <int rows>
+inline void dot_block(const float* w, const float* x, std::int64_t ldx, std::int64_t k, float* out,
+                      std::int64_t ld_out) {
+  alignas(64) float sums[rows][chunk] = {};
+  for (std::int64_t i = 0; i < k; ++i) {
+    const float* wi = w + i * chunk;
+    for (int r = 0; r < rows; ++r) {
+      const float value = x[r * ldx + i];
+      for (int j = 0; j < chunk; ++j) sums[r][j] += value * wi[j];
+    }
+  }
+  for (int r = 0; r < rows; ++r) copy_chunk(sums[r], out + r * ld_out);
+}
+
+void block_dot(const float* w, const DotRows& x, std::int64_t k, float* out, std::int64_t ld_out) {
+  switch (x.rows) {
+    case 1:
+      return dot_block<1>(w, x.data, x.ld, k, out, ld_out);
+    case 2:
+      return dot_block<2>(w, x.data, x.ld, k, out, ld_out);
+    case 3:
+      return dot_block<3>(w, x.data, x.ld, k, out, ld_out);
+    default:
+      return dot_block<4>(w, x.data, x.ld, k, out, ld_out);
+  }
+}
+
 void dot(const void* w, DType dtype, const DotRows& x, std::int64_t k, float* out) {
   switch (x.rows) {
     case 1:

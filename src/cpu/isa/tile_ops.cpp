@@ -178,8 +178,8 @@ struct Moments {
   float variance;
 };
 
-// Mean and biased variance of a row padded to whole chunks, whose lanes add up to `lanes`: from a first mean, then the
-// deviations from it, whose own mean corrects the rounding of the first.
+// Mean and biased variance of a row padded to whole chunks, whose lanes add up to `lanes`: from a
+// first mean, then the deviations from it, whose own mean corrects the rounding of the first.
 inline Moments moments(float* row, std::int64_t h, float* lanes) {
   const float count = static_cast<float>(h);
   Moments result;
@@ -284,8 +284,8 @@ void convert(const void* src, DType from, void* dst, DType to, std::int64_t n, f
 // The build names the table after the instruction set: POSTLUDE_ISA_TABLE is tile_ops_avx2, for
 // instance.
 extern const TileOps POSTLUDE_ISA_TABLE;
-const TileOps POSTLUDE_ISA_TABLE = {POSTLUDE_ISA_NAME, epilogue, norm_rows,
-                                    residual_rows,     convert,  dot};
+const TileOps POSTLUDE_ISA_TABLE = {POSTLUDE_ISA_NAME, epilogue, norm_rows, residual_rows,
+                                    convert,           dot,      block_dot};
 
 }  // namespace detail
 }  // namespace postlude

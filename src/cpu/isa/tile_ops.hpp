@@ -49,6 +49,10 @@ struct TileOps {
   void (*convert)(const void* src, DType from, void* dst, DType to, std::int64_t n, float scale);
   // out[r] = sum over k elements of w[i] * x[r][i], in an order that depends on k alone.
   void (*dot)(const void* w, DType dtype, const DotRows& x, std::int64_t k, float* out);
+  // The same for 64 weight rows at once, kept as k groups of 64: out[r * ld_out + j] = sum w[i * 64
+  // + j] * x[r][i].
+  void (*block_dot)(const float* w, const DotRows& x, std::int64_t k, float* out,
+                    std::int64_t ld_out);
 };
 
 // The table of this machine's best instruction set.
