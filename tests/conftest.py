@@ -11,6 +11,10 @@ import postlude
 REQUIRE_GPU = os.environ.get("POSTLUDE_REQUIRE_GPU", "") not in ("", "0")
 
 
+# Without a GPU there is nothing in it to run.
+collect_ignore = [] if REQUIRE_GPU or torch.cuda.is_available() else ["test_gpu_tiles.py"]
+
+
 def missing_gpu() -> str:
     """Why GPU tests cannot run here, or an empty string."""
     if not torch.cuda.is_available():

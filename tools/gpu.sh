@@ -4,7 +4,7 @@
 #   tools/gpu.sh [step ...]     steps: setup build ctest pytest sanitize bench (default: all, in this order)
 #
 #   PYTHON=python3              the Python that has torch
-#   OUT=benchmarks/results      where logs and results go
+#   OUT=benchmarks/results/gpu  where logs and results go
 #   PIP_ARGS='...'              for every pip install: '--no-index --find-links DIR' on a machine without internet
 #   PREFIX=DIR                  more for CMAKE_PREFIX_PATH: a GoogleTest, where pip cannot fetch one
 #   CMAKE_ARGS=...              more for CMake
@@ -13,7 +13,7 @@
 # A GPU test that cannot run fails here: POSTLUDE_REQUIRE_GPU=1. The exit status is that of the worst step.
 set -u -o pipefail
 cd "$(dirname "$0")/.."
-OUT=${OUT:-benchmarks/results}
+OUT=${OUT:-benchmarks/results/gpu}
 PYTHON=${PYTHON:-python3}
 venv=$PWD/.venv-gpu
 build=build/gpu
@@ -54,12 +54,15 @@ sanitize() {
     local tool
     for tool in memcheck racecheck initcheck synccheck; do
         echo "--- $tool"
-        compute-sanitizer --tool $tool --error-exitcode 9 $build/cpp_tests/postlude_tests \
-            --gtest_filter='*Sanitize*/cuda*' || return
+        compute-sanitizer --tool $tool --error-exitcode 9 $build/cpp_tests/postlude_tests --gtest_brief=1 \
+            --gtest_filter='LinearTest.Exact*/cuda*:NormTest.EveryRowCount/cuda*:MlpTest.Exact*/cuda*:QkvTest.Exact*/cuda*' || return
     done
 }
 
-bench() { "$venv/bin/python" benchmarks/blocks.py --device cuda --json "$OUT"; }
+bench() {
+    "$venv/bin/python" benchmarks/blocks.py --device cuda --json "$OUT" --models llama-3-8b gpt2-xl bert-large \
+        --dtypes bf16 fp16 --m 1 16 128 1024 4096 --copies 4
+}
 
 for step in "${@:-setup build ctest pytest sanitize bench}"; do
     for name in $step; do
