@@ -97,7 +97,10 @@ def cpu_model() -> str:
 
 
 def commit() -> str:
-    """The commit of this checkout, with "+" where files differ from it; "unknown" outside git."""
+    """The commit of this checkout, with "+" where files differ from it.
+
+    Outside git, as in a copy carried to a GPU machine, POSTLUDE_COMMIT or "unknown".
+    """
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(ROOT), *arguments]
@@ -108,7 +111,7 @@ def commit() -> str:
             "+" if git("status", "--porcelain") else ""
         )
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
+        return os.environ.get("POSTLUDE_COMMIT", "unknown")
 
 
 def environment() -> dict[str, Any]:

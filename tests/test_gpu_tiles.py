@@ -6,7 +6,7 @@ import torch
 
 from postlude import explain, ops, reference
 
-# The tile and a problem (M, weight rows, K) for which it is the plan's choice on 132 multiprocessors.
+# Tiles, each with a problem (M, weight rows, K) for which 132 multiprocessors make it the choice.
 TILES = {"128x128x64": (1000, 4096, 200), "128x160x64": (1024, 28672, 136)}
 
 

@@ -70,7 +70,7 @@ struct LineCopy {
   __device__ static void run(char* to, const char* from, std::int64_t stride, int lines, int bytes,
                              bool vector) {
     to += Lines<Length>::offset(line(), index());
-    if (vector) {
+    if (vector && bytes % piece_bytes == 0) {  // a piece that the end of k cuts goes by elements
 #pragma unroll
       for (int i = 0; i < count; ++i) {
         copy_async(to + i * step * Lines<Length>::bytes, from + i * stride, i < lines ? bytes : 0);
