@@ -47,6 +47,7 @@ int attribute(cudaDeviceAttr name, int device) {
 void load_kernels(int sm) {
   try {
     cuda::load_plain_gemm();
+    cuda::load_gemv();
     cuda::load_sm80_gemm();
 #if defined(POSTLUDE_WITH_SM90)
     if (sm == 90) cuda::load_sm90_gemm();
@@ -74,11 +75,11 @@ void refuse(const char* op, const char* reason, const std::string& problem) {
 class CudaBackend final : public Backend {
  public:
   CudaBackend()
-      : kernels_{
+      : kernels_{&cuda::gemv_kernel(),
 #if defined(POSTLUDE_WITH_SM90)
-            &cuda::sm90_gemm_kernel(),
+                 &cuda::sm90_gemm_kernel(),
 #endif
-            &cuda::sm80_gemm_kernel(), &cuda::plain_gemm_kernel()} {
+                 &cuda::sm80_gemm_kernel(), &cuda::plain_gemm_kernel()} {
   }
 
   std::unique_ptr<BackendState> make_state(Device device) const override {
