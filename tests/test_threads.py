@@ -3,6 +3,7 @@
 import gc
 import resource
 import threading
+import time
 
 import cases
 import pytest
@@ -137,8 +138,7 @@ def test_binding_in_threads(device):
 
 
 def test_other_threads_run_while_an_op_does():
-    x, weight = tensor(4096, 1024), cases.weight(1024, 1024, torch.float32)
-    out, ticks, stop = torch.empty(4096, 1024), [], threading.Event()
+    weight, ticks, stop = cases.weight(1024, 1024, torch.float32), [], threading.Event()
 
     def tick():
         while not stop.wait(0.0005):
@@ -146,10 +146,15 @@ def test_other_threads_run_while_an_op_does():
 
     def compute():
         try:
-            ops.linear(x, weight, out=out)
-            before = len(ticks)
-            ops.linear(x, weight, out=out)
-            return len(ticks) - before
+            rows, seconds, meanwhile = 2048, 0.0, 0
+            while seconds < 0.02 and rows < 65536:  # long enough for many ticks on any machine
+                rows *= 2
+                x, out = tensor(rows, 1024), torch.empty(rows, 1024)
+                ops.linear(x, weight, out=out)
+                before, start = len(ticks), time.perf_counter()
+                ops.linear(x, weight, out=out)
+                seconds, meanwhile = time.perf_counter() - start, len(ticks) - before
+            return meanwhile
         finally:
             stop.set()
 
