@@ -54,9 +54,7 @@ class WeightState {
   std::vector<std::int64_t> scales_shape;  // quantised only
   std::vector<std::shared_ptr<void>> storage;
   std::size_t bytes = 0;  // owned
-  // Packed with PackOptions::gated: gate and up panels lie side by side, in this order of halves.
-  bool gated = false;
-  GateLayout layout = GateLayout::gate_up;
+  bool gated = false;     // packed as two halves (PackOptions::gated)
 };
 
 // One GEMM implementation. Kernels are stateless and live as long as the process.

@@ -42,6 +42,12 @@ std::string shape_text(const TensorView& view) {
 
 bool is_float(DType dtype) { return dtype != DType::i8; }
 
+// A tensor by the name that messages give it.
+struct NamedView {
+  const char* name;
+  const TensorView& view;
+};
+
 // The checks of one call: remembers the op, the device and the dtype that its activations share.
 class Checker {
  public:
@@ -176,24 +182,19 @@ class Checker {
     return out_features(ref);
   }
 
-  struct Named {
-    const char* name;
-    const TensorView* view;
-  };
-
   // An output may share memory with nothing but views that it equals exactly and that are listed as
   // allowed.
   void no_overlap(const char* argument, const TensorView& output,
-                  std::initializer_list<Named> allowed,
-                  std::initializer_list<Named> refused) const {
+                  std::initializer_list<NamedView> allowed,
+                  std::initializer_list<NamedView> refused) const {
     if (!output) return;
-    for (const Named& other : allowed) {
-      if (overlap(output, *other.view) && !same_memory(output, *other.view)) {
+    for (const NamedView& other : allowed) {
+      if (overlap(output, other.view) && !same_memory(output, other.view)) {
         overlap_error(argument, output, other, "exactly the same memory or none of it");
       }
     }
-    for (const Named& other : refused) {
-      if (overlap(output, *other.view)) overlap_error(argument, output, other, "other memory");
+    for (const NamedView& other : refused) {
+      if (overlap(output, other.view)) overlap_error(argument, output, other, "other memory");
     }
   }
 
@@ -205,17 +206,15 @@ class Checker {
   }
 
   [[noreturn]] void overlap_error(const char* argument, const TensorView& output,
-                                  const Named& other, const char* expected) const {
+                                  const NamedView& other, const char* expected) const {
     fail(op_, argument, std::string(expected) + " as " + other.name,
-         "an overlap of " + to_string(output) + " with " + to_string(*other.view));
+         "an overlap of " + to_string(output) + " with " + to_string(other.view));
   }
 
   const char* op_;
   Device device_;
   const TensorView& x_;
 };
-
-const TensorView& plain_of(const WeightRef& weight) { return weight.plain(); }
 
 }  // namespace
 
@@ -263,13 +262,13 @@ RowMap check(const LinearParams& p, const TensorView& out, const ContextState& c
   c.scale("col_sum", e.col_sum, rows, false);
   c.optional_activation("residual", e.residual, n);
   c.output("out", out, n, e.out_dtype);
-  c.no_overlap("out", out, {{"x", &p.x}, {"residual", &e.residual}},
-               {{"weight", &plain_of(p.weight)},
-                {"bias", &e.bias},
-                {"row_scale", &e.row_scale},
-                {"row_mean", &e.row_mean},
-                {"col_scale", &e.col_scale},
-                {"col_sum", &e.col_sum}});
+  c.no_overlap("out", out, {{"x", p.x}, {"residual", e.residual}},
+               {{"weight", p.weight.plain()},
+                {"bias", e.bias},
+                {"row_scale", e.row_scale},
+                {"row_mean", e.row_mean},
+                {"col_scale", e.col_scale},
+                {"col_sum", e.col_sum}});
   map.add(e.residual);
   map.add(out);
   return map;
@@ -283,18 +282,18 @@ RowMap check(const QkvParams& p, const TensorView& out, const ContextState& cont
   c.norm(p.norm, k);
   c.optional_output("normed_out", p.normed_out, k);
   c.output("out", out, n);
-  c.no_overlap("out", out, {{"x", &p.x}},
-               {{"weight", &plain_of(p.weight)},
-                {"bias", &p.bias},
-                {"norm.weight", &p.norm.weight},
-                {"norm.bias", &p.norm.bias},
-                {"normed_out", &p.normed_out}});
+  c.no_overlap("out", out, {{"x", p.x}},
+               {{"weight", p.weight.plain()},
+                {"bias", p.bias},
+                {"norm.weight", p.norm.weight},
+                {"norm.bias", p.norm.bias},
+                {"normed_out", p.normed_out}});
   c.no_overlap("normed_out", p.normed_out, {},
-               {{"x", &p.x},
-                {"weight", &plain_of(p.weight)},
-                {"bias", &p.bias},
-                {"norm.weight", &p.norm.weight},
-                {"norm.bias", &p.norm.bias}});
+               {{"x", p.x},
+                {"weight", p.weight.plain()},
+                {"bias", p.bias},
+                {"norm.weight", p.norm.weight},
+                {"norm.bias", p.norm.bias}});
   RowMap map(p.x);
   map.add(p.normed_out);
   map.add(out);
@@ -328,26 +327,23 @@ RowMap check(const MlpParams& p, const TensorView& out, const ContextState& cont
   c.optional_output("residual_out", p.residual_out, h);
   c.optional_output("normed_out", p.normed_out, h);
   c.output("out", out, n);
-  const std::initializer_list<Checker::Named> parameters = {{"weight_in", &plain_of(p.weight_in)},
-                                                            {"weight_out", &plain_of(p.weight_out)},
-                                                            {"bias_in", &p.bias_in},
-                                                            {"bias_out", &p.bias_out},
-                                                            {"norm.weight", &p.norm.weight},
-                                                            {"norm.bias", &p.norm.bias},
-                                                            {"input_bias", &p.input_bias}};
-  c.no_overlap(
-      "out", out,
-      {{"x", &p.x}, {"residual", &p.residual}, {"parallel_residual", &p.parallel_residual}},
-      parameters);
-  c.no_overlap("out", out, {}, {{"residual_out", &p.residual_out}, {"normed_out", &p.normed_out}});
-  c.no_overlap("residual_out", p.residual_out, {{"x", &p.x}, {"residual", &p.residual}},
+  const std::initializer_list<NamedView> parameters = {{"weight_in", p.weight_in.plain()},
+                                                       {"weight_out", p.weight_out.plain()},
+                                                       {"bias_in", p.bias_in},
+                                                       {"bias_out", p.bias_out},
+                                                       {"norm.weight", p.norm.weight},
+                                                       {"norm.bias", p.norm.bias},
+                                                       {"input_bias", p.input_bias}};
+  c.no_overlap("out", out,
+               {{"x", p.x}, {"residual", p.residual}, {"parallel_residual", p.parallel_residual}},
                parameters);
+  c.no_overlap("out", out, {}, {{"residual_out", p.residual_out}, {"normed_out", p.normed_out}});
+  c.no_overlap("residual_out", p.residual_out, {{"x", p.x}, {"residual", p.residual}}, parameters);
   c.no_overlap("residual_out", p.residual_out, {},
-               {{"parallel_residual", &p.parallel_residual}, {"normed_out", &p.normed_out}});
+               {{"parallel_residual", p.parallel_residual}, {"normed_out", p.normed_out}});
   c.no_overlap("normed_out", p.normed_out, {}, parameters);
-  c.no_overlap(
-      "normed_out", p.normed_out, {},
-      {{"x", &p.x}, {"residual", &p.residual}, {"parallel_residual", &p.parallel_residual}});
+  c.no_overlap("normed_out", p.normed_out, {},
+               {{"x", p.x}, {"residual", p.residual}, {"parallel_residual", p.parallel_residual}});
   RowMap map(p.x);
   for (const TensorView* view :
        {&p.residual, &p.parallel_residual, &p.residual_out, &p.normed_out, &out}) {
@@ -366,14 +362,13 @@ RowMap check(const NormParams& p, const TensorView& out, const ContextState& con
   c.optional_activation("add_after", p.add_after, h);
   c.optional_output("residual_out", p.residual_out, h);
   c.output("out", out, h);
-  const std::initializer_list<Checker::Named> parameters = {
-      {"norm.weight", &p.norm.weight}, {"norm.bias", &p.norm.bias}, {"bias", &p.bias}};
-  c.no_overlap("out", out, {{"x", &p.x}, {"residual", &p.residual}, {"add_after", &p.add_after}},
+  const std::initializer_list<NamedView> parameters = {
+      {"norm.weight", p.norm.weight}, {"norm.bias", p.norm.bias}, {"bias", p.bias}};
+  c.no_overlap("out", out, {{"x", p.x}, {"residual", p.residual}, {"add_after", p.add_after}},
                parameters);
-  c.no_overlap("out", out, {}, {{"residual_out", &p.residual_out}});
-  c.no_overlap("residual_out", p.residual_out, {{"x", &p.x}, {"residual", &p.residual}},
-               parameters);
-  c.no_overlap("residual_out", p.residual_out, {}, {{"add_after", &p.add_after}});
+  c.no_overlap("out", out, {}, {{"residual_out", p.residual_out}});
+  c.no_overlap("residual_out", p.residual_out, {{"x", p.x}, {"residual", p.residual}}, parameters);
+  c.no_overlap("residual_out", p.residual_out, {}, {{"add_after", p.add_after}});
   RowMap map(p.x);
   for (const TensorView* view : {&p.residual, &p.add_after, &p.residual_out, &out}) map.add(*view);
   return map;
@@ -399,10 +394,10 @@ RowMap check(const ResidualAddParams& p, const TensorView& out, const ContextSta
   }
   c.output("out", out, h);
   c.no_overlap("out", out,
-               {{"hidden_state", &p.hidden_state},
-                {"residual", &p.residual},
-                {"attention_output", &p.attention_output}},
-               {{"attention_bias", &p.attention_bias}, {"final_bias", &p.final_bias}});
+               {{"hidden_state", p.hidden_state},
+                {"residual", p.residual},
+                {"attention_output", p.attention_output}},
+               {{"attention_bias", p.attention_bias}, {"final_bias", p.final_bias}});
   RowMap map(p.hidden_state);
   for (const TensorView* view : {&p.residual, &p.attention_output, &out}) map.add(*view);
   return map;
@@ -415,11 +410,6 @@ void check_memory(const char* op, const char* argument, const TensorView& view) 
 }
 
 namespace {
-
-struct NamedView {
-  const char* name;
-  const TensorView& view;
-};
 
 void check_all_memory(const char* op, std::initializer_list<NamedView> views) {
   for (const NamedView& v : views) check_memory(op, v.name, v.view);

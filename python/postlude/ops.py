@@ -275,7 +275,19 @@ def quantized_weight(weight: Any, scales: Any, *, group: str) -> Weight:
     return _C.quantized_weight(weight, scales, group)
 
 
-class Linear:
+class _Bound:
+    """What the bound ops share: the compiled op that holds their weights."""
+
+    __slots__ = ("_call",)
+    _call: Any
+
+    @property
+    def packed_bytes(self) -> int:
+        """Bytes of the packed copies that it made."""
+        return self._call.packed_bytes
+
+
+class Linear(_Bound):
     """``linear`` with its weight bound once, and called with activations only.
 
     Arguments as ``linear``'s. With ``pack`` a plain weight is copied into the layout that the
@@ -285,7 +297,7 @@ class Linear:
     call it at once.
     """
 
-    __slots__ = ("_call",)
+    __slots__ = ()
 
     def __init__(
         self,
@@ -310,16 +322,11 @@ class Linear:
         """x (*, in), residual (*, N) -> (*, N); see ``linear``."""
         return self._call(x, residual, out, stream)
 
-    @property
-    def packed_bytes(self) -> int:
-        """Bytes of the packed copies that it made."""
-        return self._call.packed_bytes
 
-
-class Qkv:
+class Qkv(_Bound):
     """``qkv`` with its weight, bias and norm bound once; otherwise as ``Linear``."""
 
-    __slots__ = ("_call",)
+    __slots__ = ()
 
     def __init__(
         self,
@@ -339,16 +346,11 @@ class Qkv:
         """x (*, in) -> y (*, N), or (y, n); see ``qkv``."""
         return self._call(x, out, normed_out, stream)
 
-    @property
-    def packed_bytes(self) -> int:
-        """Bytes of the packed copies that it made."""
-        return self._call.packed_bytes
 
-
-class Mlp:
+class Mlp(_Bound):
     """``mlp`` with its weights, biases and norm bound once; otherwise as ``Linear``."""
 
-    __slots__ = ("_call",)
+    __slots__ = ()
 
     def __init__(
         self,
@@ -405,11 +407,6 @@ class Mlp:
         return self._call(
             x, residual, input_bias, add_residual, out, residual_out, normed_out, stream
         )
-
-    @property
-    def packed_bytes(self) -> int:
-        """Bytes of the packed copies that it made."""
-        return self._call.packed_bytes
 
 
 _EXPLAINED = {function.__name__: function for function in (linear, qkv, mlp, norm, residual_add)}

@@ -137,7 +137,6 @@ std::shared_ptr<const WeightState> pack_panels(const TensorView& weight, const P
   state->k = weight.size(1);
   state->device = context.device;
   state->gated = options.gated;
-  state->layout = options.layout;
   state->half_columns = options.gated ? state->n / 2 : state->n;
   if (weight.numel() == 0) return plain_copy(weight, context);
   state->columns =

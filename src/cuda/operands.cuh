@@ -66,14 +66,6 @@ struct VectorArg {
 
   __device__ bool present() const { return data != nullptr; }
 
-  __device__ float at(std::int64_t index) const {
-    float value = 0.0f;
-    with_type(dtype, [&](auto type) {
-      value = to_float(static_cast<const decltype(type)*>(data)[index]);
-    });
-    return value;
-  }
-
   template <int Width>
   __device__ void load_floats(std::int64_t index, int count, float (&values)[Width]) const {
     cuda::load_floats(data, dtype, index, count, vector && index % run_width == 0, values);
