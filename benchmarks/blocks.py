@@ -1,9 +1,7 @@
 """Times the MLP and QKV blocks of known models: torch eager, bound layers, ops on plain weights.
 
-    mlp: y = x + W2 act(W1 norm(x) + b1) + b2    or, gated, x + Wd (act(Wg norm(x)) * Wu norm(x))
-    qkv: y = norm(x) [Wq; Wk; Wv]^T + b
-
-Several copies of the weights take turns, as the layers of a model do.
+contenders.py says what they compute. Several copies of the weights take turns, as the layers of a
+model do. On a GPU these times include the host's part; gpu_blocks.py has the kernels' alone.
 """
 
 from __future__ import annotations
@@ -12,104 +10,26 @@ import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import contenders
 import timing
 import torch
-import torch.nn.functional as F
+from contenders import DTYPES, TOLERANCE, Call, Tensor
 from shapes import MODELS, Shape
 
-from postlude import LayerNorm, RMSNorm, nn, ops
-
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-TOLERANCE = {"fp32": 1e-5, "bf16": 2e-2, "fp16": 3e-3}
-TORCH_ACTIVATIONS: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {
-    "gelu_erf": F.gelu,
-    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
-    "silu": F.silu,
-}
 TIE = 0.97
 
-Tensor = torch.Tensor
-Block = Callable[[Tensor], Tensor]
 
-
-def torch_norm(shape: Shape, norm: Any) -> Block:
-    """The layer's norm in torch."""
-    size = (shape.hidden,)
-    if shape.norm == "layer":
-        return lambda x: F.layer_norm(x, size, norm.weight, norm.bias, shape.eps)
-    return lambda x: F.rms_norm(x, size, norm.weight, shape.eps)
-
-
-def plain_norm(shape: Shape, norm: Any) -> LayerNorm | RMSNorm:
-    """The layer's norm as ops take it."""
-    if shape.norm == "layer":
-        return LayerNorm(norm.weight, norm.bias, shape.eps)
-    return RMSNorm(norm.weight, shape.eps)
-
-
-def mlp_blocks(shape: Shape, **where: Any) -> dict[str, Block]:
-    """One copy of the MLP block, as every contender computes it."""
-    options: dict[str, Any] = {"activation": shape.activation, "gated": shape.gated}
-    layer: Any = nn.MLP(
-        shape.hidden,
-        shape.intermediate,
-        bias=shape.bias,
-        norm=shape.norm,
-        eps=shape.eps,
-        **options,
-        **where,
-    )
-    norm, act = torch_norm(shape, layer.norm), TORCH_ACTIVATIONS[shape.activation]
-    own_norm = plain_norm(shape, layer.norm)
-    if shape.gated:
-        gate, up, down = layer.gate.weight, layer.up.weight, layer.down.weight
-        merged = torch.cat([gate, up])
-
-        def eager(x: Tensor) -> Tensor:
-            n = norm(x)
-            return x + F.linear(act(F.linear(n, gate)) * F.linear(n, up), down)
-
-        def plain(x: Tensor) -> Tensor:
-            return ops.mlp(x, merged, down, norm=own_norm, **options)
-
-    else:
-        w1, b1, w2, b2 = layer.fc1.weight, layer.fc1.bias, layer.fc2.weight, layer.fc2.bias
-
-        def eager(x: Tensor) -> Tensor:
-            return x + F.linear(act(F.linear(norm(x), w1, b1)), w2, b2)
-
-        def plain(x: Tensor) -> Tensor:
-            return ops.mlp(x, w1, w2, b1, b2, norm=own_norm, **options)
-
-    return {"torch": eager, "bound": layer, "plain": plain}
-
-
-def qkv_blocks(shape: Shape, **where: Any) -> dict[str, Block]:
-    """One copy of the QKV block, as every contender computes it; torch too gets merged weights."""
-    layer = nn.QKV(
-        shape.hidden,
-        shape.heads,
-        shape.kv_heads,
-        bias=shape.bias,
-        norm=shape.norm,
-        eps=shape.eps,
-        **where,
-    )
-    parts = (layer.q, layer.k, layer.v)
-    weight = torch.cat([part.weight for part in parts])
-    bias = torch.cat([part.bias for part in parts]) if shape.bias else None
-    norm, own_norm = torch_norm(shape, layer.norm), plain_norm(shape, layer.norm)
+def new_blocks(kind: str, shape: Shape, **where: Any) -> dict[str, Call]:
+    """One copy of a block, as every contender computes it."""
+    copy = contenders.new_copy(kind, shape, **where)
     return {
-        "torch": lambda x: F.linear(norm(x), weight, bias),
-        "bound": layer.merged,
-        "plain": lambda x: ops.qkv(x, weight, bias, norm=own_norm),
+        "torch": contenders.on(contenders.forms(kind, shape)["eager"], copy.weights),
+        "bound": copy.bound,
+        "plain": contenders.plain(kind, shape, copy.weights),
     }
 
 
-BLOCKS = {"mlp": mlp_blocks, "qkv": qkv_blocks}
-
-
-def check(blocks: dict[str, Block], x: Tensor, limit: float) -> None:
+def check(blocks: dict[str, Call], x: Tensor, limit: float) -> None:
     """Raises ValueError where a contender computes something else than torch does."""
     expected = blocks["torch"](x).double()
     for name, block in blocks.items():
@@ -118,7 +38,7 @@ def check(blocks: dict[str, Block], x: Tensor, limit: float) -> None:
             raise ValueError(f"{name}: relative error {error:.1e}, allowed {limit:.0e}")
 
 
-def in_turn(copies: list[Block], x: Tensor) -> Callable[[], Tensor]:
+def in_turn(copies: list[Call], x: Tensor) -> Callable[[], Tensor]:
     """A call that uses another copy of the weights each time."""
     cycle = itertools.cycle(copies)
     return lambda: next(cycle)(x)
@@ -131,7 +51,7 @@ def measure(arguments: Any) -> Iterator[dict[str, Any]]:
     for model, kind, name in kinds:
         shape, where = MODELS[model], {"dtype": DTYPES[name], "device": arguments.device}
         torch.manual_seed(0)
-        copies = [BLOCKS[kind](shape, **where) for _ in range(arguments.copies)]
+        copies = [new_blocks(kind, shape, **where) for _ in range(arguments.copies)]
         for m in arguments.m:
             x = torch.randn(m, shape.hidden, **where)
             for blocks in copies:
@@ -167,7 +87,7 @@ def main() -> None:
     """Measures, prints the table and writes the JSON file."""
     parser = timing.parser(__doc__)
     parser.add_argument("--models", nargs="+", choices=MODELS, default=["bert-base"])
-    parser.add_argument("--blocks", nargs="+", choices=BLOCKS, default=list(BLOCKS))
+    parser.add_argument("--blocks", nargs="+", choices=contenders.KINDS, default=contenders.KINDS)
     parser.add_argument("--dtypes", nargs="+", choices=DTYPES, default=["fp32", "bf16"])
     parser.add_argument("--m", nargs="+", type=int, default=[1, 16, 128, 1024], help="rows of x")
     parser.add_argument(

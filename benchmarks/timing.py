@@ -138,12 +138,32 @@ def environment() -> dict[str, Any]:
     }
 
 
-def parser(description: str | None) -> argparse.ArgumentParser:
+def parser(description: str | None, rounds: int = 15) -> argparse.ArgumentParser:
     """An argument parser with the options that all benchmarks share."""
     result = argparse.ArgumentParser(description=(description or "").partition("\n")[0])
     result.add_argument("--json", type=Path, help="file or folder for the results")
-    result.add_argument("--rounds", type=int, default=15, help="rounds of turns (default: 15)")
+    result.add_argument(
+        "--rounds", type=int, default=rounds, help=f"rounds of turns (default: {rounds})"
+    )
     return result
+
+
+def results_path(path: Path | None, name: str) -> Path:
+    """Where results go: ``path`` if it is a JSON file; in it if a folder; or in benchmarks/results.
+
+    ``name`` is the file's, with a folder for the default alone.
+    """
+    if path is None:
+        return ROOT / "benchmarks" / "results" / name
+    return path if path.suffix == ".json" else path / Path(name).name
+
+
+def write(path: Path, results: dict[str, Any]) -> None:
+    """Writes the file whole or not at all, so that a run that is killed leaves what it had."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".part")
+    unfinished.write_text(json.dumps(results, indent=1) + "\n")
+    unfinished.replace(path)
 
 
 def save(results: dict[str, Any], path: Path | None) -> None:
@@ -151,9 +171,6 @@ def save(results: dict[str, Any], path: Path | None) -> None:
 
     `path` may be that file or a folder; None means benchmarks/results.
     """
-    path = path or ROOT / "benchmarks" / "results"
-    if path.suffix != ".json":
-        path = path / f"{Path(sys.argv[0]).stem}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"environment": environment(), **results}, indent=1) + "\n")
+    path = results_path(path, f"{Path(sys.argv[0]).stem}.json")
+    write(path, {"environment": environment(), **results})
     print(f"\nwritten to {os.path.relpath(path)}")

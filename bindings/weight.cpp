@@ -30,7 +30,7 @@ nb::object pack(nb::handle weight, nb::handle gated, nb::handle layout, nb::hand
   PackOptions options;
   options.gated = call.flag(gated, "gated");
   options.layout = call.layout(layout);
-  options.norm = call.norm(norm);
+  options.norm = call.kept_norm(norm);  // its addresses must stay its own
   call.locate();
   Weight packed;
   call.with_context([&](Context& context) { packed = pack_weight(view, options, context); });

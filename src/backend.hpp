@@ -41,6 +41,25 @@ class ContextState {
   std::unique_ptr<BackendState> backend_state;
 };
 
+// A norm folded into a weight, for LayerNorm
+//   norm(x) weight^T = rstd * (x operand^T - mean * col_sum) + shift
+// with operand = round(weight * norm.weight), col_sum[n] = sum_k operand[n, k] and
+// shift[n] = sum_k weight[n, k] * norm.bias[k]; for RMSNorm without mean and shift.
+struct FoldedNorm {
+  NormKind kind = NormKind::none;  // none: nothing is folded
+  const char* refusal = nullptr;   // why, where a norm was given
+  WeightOperand operand;
+  const float* col_sum = nullptr;  // (n,), absent for an RMSNorm
+  const float* shift = nullptr;    // (n,), absent where the norm has no bias
+  // The norm: its values are those at the time of packing, by its addresses it is known again.
+  float eps = 0.0f;
+  float weight_offset = 0.0f;
+  const void* norm_weight = nullptr;
+  const void* norm_bias = nullptr;
+  DType norm_weight_dtype = DType::f32;
+  DType norm_bias_dtype = DType::f32;
+};
+
 // A prepared weight. Plain layouts (quantised ones among them) fill `operand.data`; a backend that
 // packs derives from this and sets operand.packed = this.
 class WeightState {
@@ -55,6 +74,7 @@ class WeightState {
   std::vector<std::shared_ptr<void>> storage;
   std::size_t bytes = 0;  // owned
   bool gated = false;     // packed as two halves (PackOptions::gated)
+  FoldedNorm folded;
 };
 
 // One GEMM implementation. Kernels are stateless and live as long as the process.

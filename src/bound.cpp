@@ -61,8 +61,7 @@ Mlp::Mlp(const MlpParams& params, Binding binding, Context& context) : params_(p
   params_.residual_out = params_.normed_out = {};
   PackOptions in;
   in.gated = params.gated;
-  in.layout = params.layout;
-  in.norm = params.norm;
+  in.layout = params.layout;  // its norm is not folded: r is rounded before the product reads it
   packed_bytes_ = bind(params_.weight_in, in, binding, context);
   packed_bytes_ += bind(params_.weight_out, PackOptions{}, binding, context);
 }

@@ -134,6 +134,7 @@ std::string to_string(const Gemm& g) {
   if (g.col_scale.present) s << "col_scale ";
   if (g.col_sum.present) s << "col_sum ";
   if (g.bias.present) s << "bias(" << to_string(g.bias.dtype) << ") ";
+  if (g.shift.present) s << "shift ";
   s << to_string(g.activation);
   if (g.gated) s << " gated " << to_string(g.layout);
   if (g.clamp > 0.0f) s << " clamp=" << g.clamp;
@@ -155,6 +156,7 @@ std::string to_string(const NormCall& c) {
   if (c.add_after.present) s << " add_after";
   if (c.r_out.present) s << " stores r";
   if (c.n_out.present) s << " stores n";
+  if (c.rstd_out.present) s << " stores statistics";
   return s.str();
 }
 

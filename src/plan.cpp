@@ -32,9 +32,10 @@ class Builder {
   void gemm(const Gemm& gemm) {
     GemmStep step;
     step.gemm = gemm;
+    step.gemm.leads = plan_.count == 0;
     if (m() > 0 && gemm.n > 0) {
-      step.kernel = choose(gemm);
-      scratch_ = std::max(scratch_, step.kernel->workspace(gemm, input_.context));
+      step.kernel = choose(step.gemm);
+      scratch_ = std::max(scratch_, step.kernel->workspace(step.gemm, input_.context));
     }
     add(step);
   }
@@ -46,6 +47,8 @@ class Builder {
 
   void residual(const ResidualCall& call) { add(ResidualStep{call}); }
   void copy(const Rows& from, const Rows& to, std::int64_t h) { add(CopyStep{from, to, m(), h}); }
+
+  void note(const char* text) { plan_.note = text; }
 
   Plan finish() {
     for (int i = 0; i < plan_.count; ++i) {
@@ -172,10 +175,61 @@ Plan make_plan(const LinearParams& p, const TensorView& out, const PlanInput& in
   return b.finish();
 }
 
+namespace {
+
+bool same_vector(const TensorView& view, const void* data, DType dtype) {
+  return view ? view.data() == data && view.dtype() == dtype : data == nullptr;
+}
+
+// Null where the weight holds this call's norm folded in; else why the norm runs by itself.
+const char* unfolded(const QkvParams& p) {
+  if (!p.weight.prepared()) return "the weight is not packed";
+  const FoldedNorm& f = p.weight.prepared().state()->folded;
+  if (f.refusal != nullptr) return f.refusal;
+  if (f.kind == NormKind::none) return "the weight holds none";
+  const bool same = f.kind == p.norm.kind && f.eps == p.norm.eps &&
+                    f.weight_offset == p.norm.weight_offset &&
+                    same_vector(p.norm.weight, f.norm_weight, f.norm_weight_dtype) &&
+                    same_vector(p.norm.bias, f.norm_bias, f.norm_bias_dtype);
+  if (!same) return "the weight holds another";
+  return p.normed_out ? "its result is wanted" : nullptr;
+}
+
+Vector row_vector(const Rows& rows) { return Vector{rows.data, rows.dtype, rows.present, false}; }
+
+Vector column_vector(const float* data) { return Vector{data, DType::f32, data != nullptr, false}; }
+
+// The statistics of x alone, and the norm within the product.
+Plan folded_plan(const QkvParams& p, const TensorView& out, Builder& b) {
+  const FoldedNorm& f = p.weight.prepared().state()->folded;
+  NormCall c = base_norm("qkv", b, p.x, p.norm);
+  c.weight = c.norm_bias = Vector{};
+  c.rstd_out = b.intermediate(1, DType::f32);
+  if (f.kind == NormKind::layer) c.mean_out = b.intermediate(1, DType::f32);
+  b.norm(c);
+  Gemm g = base_gemm("qkv", b, c.x, p.weight, false);
+  g.weight = f.operand;
+  g.row_scale = row_vector(c.rstd_out);
+  g.row_mean = row_vector(c.mean_out);
+  g.col_sum = column_vector(f.col_sum);
+  g.shift = column_vector(f.shift);
+  g.bias = vector(p.bias);
+  g.out = b.at(out);
+  gemm_with_copy(b, g, same_memory(out, p.x));
+  return b.finish();
+}
+
+}  // namespace
+
 Plan make_plan(const QkvParams& p, const TensorView& out, const PlanInput& input) {
   Builder b(input);
   Rows x = b.at(p.x);
   const bool normed = p.norm || p.normed_out;
+  if (p.norm) {
+    const char* reason = unfolded(p);
+    if (reason == nullptr) return folded_plan(p, out, b);
+    b.note(reason);
+  }
   if (normed) {
     NormCall c = base_norm("qkv", b, p.x, p.norm);
     c.n_out = p.normed_out ? b.at(p.normed_out) : b.intermediate(c.h, p.x.dtype());
@@ -307,6 +361,7 @@ std::string describe(const Plan& plan, const ContextState& context) {
       s << "copy m=" << copy->m << " h=" << copy->h << " (out is x)\n";
     }
   }
+  if (plan.note != nullptr) s << "  the norm is not folded: " << plan.note << '\n';
   s << "  workspace " << plan.workspace_bytes << " bytes\n";
   return s.str();
 }

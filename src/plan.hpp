@@ -42,6 +42,7 @@ struct Plan {
   std::array<Step, 4> steps;
   int count = 0;
   std::size_t workspace_bytes = 0;
+  const char* note = nullptr;  // why a fused form was not taken, for describe
 };
 
 // What planning needs beside the params: where the rows lie, which slab, and the workspace's

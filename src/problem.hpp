@@ -59,6 +59,7 @@ struct Gemm {
   Rows x;
   WeightOperand weight;
   Vector row_scale, row_mean, col_scale, col_sum, bias;
+  Vector shift;  // f32, added to bias: what a folded norm's own bias gives
   Activation activation = Activation::none;
   bool gated = false;
   GateLayout layout = GateLayout::gate_up;
@@ -67,6 +68,8 @@ struct Gemm {
   float alpha = 1.0f;
   Rows out;
   bool batch_invariant = false;
+  // The first kernel of its call: nothing of the same call comes before it on the stream.
+  bool leads = true;
 
   std::int64_t weight_rows() const { return gated ? 2 * n : n; }
   // The first weight row of the (activated) gate half and of the up half.
@@ -75,6 +78,7 @@ struct Gemm {
 };
 
 // r = x (+ residual) (+ bias) in fp32; r_out = r; n_out = norm(r) (+ add_after). kind none: n = r.
+// rstd_out and mean_out take the statistics of r; only where the backend folds norms.
 struct NormCall {
   const char* op = "";
   std::int64_t m = 0;
@@ -86,6 +90,7 @@ struct NormCall {
   float eps = 0.0f;
   float weight_offset = 0.0f;
   Rows r_out, n_out;
+  Rows rstd_out, mean_out;  // f32 (m, 1), stride 1
 };
 
 // out = outer[0] + outer[1] + inner_scale * (inner[0] + inner[1] + inner_bias[0] + inner_bias[1]),

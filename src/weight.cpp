@@ -24,6 +24,24 @@ void check_float(const char* op, const TensorView& weight) {
   }
 }
 
+// A parameter (K,) of the norm that goes with a weight (N, K).
+void check_parameter(const char* op, const char* argument, const TensorView& parameter,
+                     const TensorView& weight) {
+  if (!parameter) return;
+  const std::int64_t k = weight.size(1);
+  if (parameter.rank() != 1 || parameter.size(0) != k || (k > 1 && parameter.stride(0) != 1)) {
+    fail(op, argument, "contiguous shape (" + std::to_string(k) + ",)", to_string(parameter));
+  }
+  if (parameter.dtype() != weight.dtype() && parameter.dtype() != DType::f32) {
+    fail(op, argument, std::string(to_string(weight.dtype())) + " or float32",
+         to_string(parameter.dtype()));
+  }
+  if (parameter.device() != weight.device()) {
+    fail(op, argument, "a tensor on " + to_string(weight.device()), to_string(parameter));
+  }
+  detail::check_memory(op, argument, parameter);
+}
+
 // Strides of a plain int8 operand; scales' grouping as the state's.
 TensorView operand_view(const WeightState& s) {
   const std::int64_t shape[] = {s.n, s.k};
@@ -86,10 +104,9 @@ Weight pack_weight(const TensorView& weight, const PackOptions& options, Context
   if (options.gated && weight.size(0) % 2 != 0) {
     fail(op, "weight", "an even number of rows [gate; up]", std::to_string(weight.size(0)));
   }
-  if (options.norm && options.norm.weight &&
-      (options.norm.weight.rank() != 1 || options.norm.weight.size(0) != weight.size(1))) {
-    fail(op, "norm.weight", "shape (" + std::to_string(weight.size(1)) + ",)",
-         to_string(options.norm.weight));
+  if (options.norm) {
+    check_parameter(op, "norm.weight", options.norm.weight, weight);
+    check_parameter(op, "norm.bias", options.norm.bias, weight);
   }
   return Weight(context.state().backend->pack(weight, options, context.state()));
 }

@@ -11,8 +11,8 @@ import postlude
 REQUIRE_GPU = os.environ.get("POSTLUDE_REQUIRE_GPU", "") not in ("", "0")
 
 
-# Without a GPU there is nothing in it to run.
-collect_ignore = [] if REQUIRE_GPU or torch.cuda.is_available() else ["test_gpu_tiles.py"]
+# Without a GPU there is nothing in them to run.
+collect_ignore_glob = [] if REQUIRE_GPU or torch.cuda.is_available() else ["test_gpu_*.py"]
 
 
 def missing_gpu() -> str:

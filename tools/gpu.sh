@@ -60,8 +60,12 @@ sanitize() {
 }
 
 bench() {
-    "$venv/bin/python" benchmarks/blocks.py --device cuda --json "$OUT" --models llama-3-8b gpt2-xl bert-large \
-        --dtypes bf16 fp16 --m 1 16 128 1024 4096 --copies 4
+    # BENCH_ARGS replaces these: --budget bounds what torch.compile may take, --stop-after the whole.
+    local failed=0
+    "$venv/bin/python" benchmarks/gpu_norms.py --json "$OUT" || failed=1
+    # shellcheck disable=SC2086 # several arguments
+    "$venv/bin/python" benchmarks/gpu_blocks.py --json "$OUT" ${BENCH_ARGS:---budget 300 --stop-after 480} || failed=1
+    return $failed
 }
 
 for step in "${@:-setup build ctest pytest sanitize bench}"; do

@@ -59,12 +59,16 @@ class POSTLUDE_API Weight {
 struct PackOptions {
   bool gated = false;
   GateLayout layout = GateLayout::gate_up;
-  Norm norm;  // the norm that calls will apply to x first; a backend may fold it in
+  // The norm that qkv will apply to x first; a backend may fold it in. Its values at the time of
+  // packing count: pack again where they have changed. Calls know it again by its kind, its numbers
+  // and its addresses, so that its tensors must live as long as the Weight; any other norm, or a
+  // call that wants the normalised x, runs by itself.
+  Norm norm;
 };
 
 // Copies a plain weight (N, K), stride 1 in either dimension, into the layout that the device's
-// kernels read fastest. Throws std::invalid_argument for a wrong rank, stride, dtype or device, or
-// an odd N where gated.
+// kernels read fastest. Throws std::invalid_argument for a wrong rank, stride, dtype or device, an
+// odd N where gated, or a norm whose parameters are not (K,) in the weight's dtype or f32.
 POSTLUDE_API Weight pack_weight(const TensorView& weight, const PackOptions& options,
                                 Context& context);
 

@@ -239,9 +239,10 @@ def pack_weight(
 ) -> Weight:
     """Copies ``weight`` (out, in), stride 1 in either dimension, into the kernels' own layout.
 
-    ``gated`` and ``layout`` say what the calls will; ``norm`` is the norm that they will apply to x
-    first. ``Weight.unpack()`` gives the matrix back, bit for bit. ValueError for a wrong rank,
-    stride or dtype, or an odd number of rows where gated.
+    ``gated`` and ``layout`` say what the calls will; ``norm`` is the norm that ``qkv`` will apply
+    to x first: its values count as they are now, and its tensors are kept. ``Weight.unpack()``
+    gives the matrix back, bit for bit. ValueError for a wrong rank, stride or dtype, an odd number
+    of rows where gated, or a norm of another size.
     """
     return _C.pack_weight(weight, gated, layout, norm, stream)
 

@@ -10,6 +10,7 @@
 #include "cuda/copy.hpp"
 #include "cuda/device.hpp"
 #include "cuda/gemm/kernels.hpp"
+#include "cuda/norm/fold.hpp"
 #include "cuda/norm/norm.hpp"
 #include "cuda/quantize/quantize.hpp"
 
@@ -49,11 +50,13 @@ void load_kernels(int sm) {
     cuda::load_plain_gemm();
     cuda::load_gemv();
     cuda::load_sm80_gemm();
+    cuda::load_tf32_gemm();
 #if defined(POSTLUDE_WITH_SM90)
     if (sm == 90) cuda::load_sm90_gemm();
 #endif
     cuda::load_norm();
     cuda::load_residual_add();
+    cuda::load_fold();
     cuda::load_copy();
     cuda::load_quantize();
   } catch (const CudaError& error) {
@@ -79,7 +82,8 @@ class CudaBackend final : public Backend {
 #if defined(POSTLUDE_WITH_SM90)
                  &cuda::sm90_gemm_kernel(),
 #endif
-                 &cuda::sm80_gemm_kernel(), &cuda::plain_gemm_kernel()} {
+                 &cuda::sm80_gemm_kernel(), &cuda::tf32_gemm_kernel(),
+                 &cuda::plain_gemm_kernel()} {
   }
 
   std::unique_ptr<BackendState> make_state(Device device) const override {
@@ -94,6 +98,10 @@ class CudaBackend final : public Backend {
                 attribute(cudaDevAttrComputeCapabilityMinor, device.index);
     state->sm_count = attribute(cudaDevAttrMultiProcessorCount, device.index);
     load_kernels(state->sm);
+    const char* choice = std::getenv("POSTLUDE_PDL");
+    state->clusters = state->sm >= 90 && cuda::loaded_for_sm90();
+    state->programmatic = state->clusters &&
+                          (choice == nullptr || std::string(choice) != "0");
     return state;
   }
 
@@ -104,23 +112,24 @@ class CudaBackend final : public Backend {
   void norm(const NormCall& call, void*, ContextState& context) const override {
     refuse(call.op, cuda::norm_refusal(call), to_string(call));
     const DeviceGuard guard(context.device.index);
-    cuda::norm(call, stream_of(context));
+    cuda::norm(call, context);
   }
 
   void residual_add(const ResidualCall& call, ContextState& context) const override {
     refuse(call.op, cuda::residual_add_refusal(call), to_string(call));
     const DeviceGuard guard(context.device.index);
-    cuda::residual_add(call, stream_of(context));
+    cuda::residual_add(call, context);
   }
 
   void copy_rows(const Rows& from, const Rows& to, std::int64_t m, std::int64_t h,
                  ContextState& context) const override {
     const DeviceGuard guard(context.device.index);
-    cuda::copy_rows(from, to, m, h, stream_of(context));
+    cuda::copy_rows(from, to, m, h, context);
   }
 
-  // A contiguous copy (N, K). Complete when this returns, as the Weight may be used on any stream.
-  std::shared_ptr<const WeightState> pack(const TensorView& weight, const PackOptions&,
+  // A contiguous copy (N, K), and with a norm what the product needs to take it in. Complete when
+  // this returns, as the Weight may be used on any stream.
+  std::shared_ptr<const WeightState> pack(const TensorView& weight, const PackOptions& options,
                                           ContextState& context) const override {
     auto state = std::make_shared<WeightState>();
     state->n = weight.size(0);
@@ -135,6 +144,10 @@ class CudaBackend final : public Backend {
     const TensorView copy(state->operand.data, weight.dtype(), {state->n, state->k},
                           weight.device());
     copy_matrix(weight, copy, context);
+    if (options.norm && !options.gated) {
+      const DeviceGuard guard(context.device.index);
+      cuda::fold_norm(*state, options.norm, context);
+    }
     synchronize(context);
     return state;
   }
@@ -150,7 +163,7 @@ class CudaBackend final : public Backend {
   void copy_matrix(const TensorView& from, const TensorView& to,
                    ContextState& context) const override {
     const DeviceGuard guard(context.device.index);
-    cuda::copy_matrix(from, to, stream_of(context));
+    cuda::copy_matrix(from, to, context);
   }
 
   // Complete when this returns, as pack is.

@@ -5,6 +5,7 @@
 #include <cuda_fp16.h>
 
 #include <cstdint>
+#include <type_traits>
 
 #include "postlude/tensor_view.hpp"
 
@@ -32,6 +33,13 @@ __device__ inline __half from_float<__half>(float v) {
   return __float2half_rn(v);
 }
 
+// The DType of a C++ type.
+template <class T>
+constexpr DType dtype_of() {
+  if (sizeof(T) == 4) return DType::f32;
+  return std::is_same<T, __half>::value ? DType::f16 : DType::bf16;
+}
+
 // Calls function(T()) with the C++ type of a float dtype: a uniform branch.
 template <class Function>
 __device__ void with_type(DType dtype, Function&& function) {
@@ -56,20 +64,22 @@ void dispatch_type(DType dtype, Function&& function) {
   }
 }
 
-// Width neighbours of a row as they lie in memory. A run moves in 16-byte pieces where it is whole
-// and aligned.
+// Width neighbours of a row as they lie in memory. A run moves in pieces of 16 bytes, or as one of 8,
+// where it is whole and aligned.
 template <class T, int Width>
 struct Run {
-  alignas(Width * sizeof(T) % 16 == 0 ? 16 : sizeof(T)) T value[Width];
+  static constexpr int bytes = Width * sizeof(T);
+  using Piece = std::conditional_t<bytes % 16 == 0, uint4, uint2>;
+  static constexpr int pieces = bytes % 8 == 0 ? bytes / static_cast<int>(sizeof(Piece)) : 0;
+  alignas(pieces > 0 ? sizeof(Piece) : sizeof(T)) T value[Width];
 
   // The first `count` of Width elements from `from`, then zeros. vector: `from` is aligned to 16
-  // bytes.
+  // bytes, or to the run's size where that is less.
   __device__ void load(const T* from, int count, bool vector) {
-    constexpr int pieces = Width * sizeof(T) / 16;
     if (pieces > 0 && vector && count >= Width) {
 #pragma unroll
       for (int i = 0; i < pieces; ++i) {
-        reinterpret_cast<uint4*>(value)[i] = reinterpret_cast<const uint4*>(from)[i];
+        reinterpret_cast<Piece*>(value)[i] = reinterpret_cast<const Piece*>(from)[i];
       }
       return;
     }
@@ -78,11 +88,10 @@ struct Run {
   }
 
   __device__ void store(T* to, int count, bool vector) const {
-    constexpr int pieces = Width * sizeof(T) / 16;
     if (pieces > 0 && vector && count >= Width) {
 #pragma unroll
       for (int i = 0; i < pieces; ++i) {
-        reinterpret_cast<uint4*>(to)[i] = reinterpret_cast<const uint4*>(value)[i];
+        reinterpret_cast<Piece*>(to)[i] = reinterpret_cast<const Piece*>(value)[i];
       }
       return;
     }

@@ -2,6 +2,7 @@
 // shared memory.
 #include "cuda/copy.hpp"
 
+#include "cuda/column_tiles.cuh"
 #include "cuda/launch.cuh"
 
 namespace postlude {
@@ -9,26 +10,42 @@ namespace detail {
 namespace cuda {
 namespace {
 
-constexpr int threads = 256;
+constexpr int threads = ColumnTiles::max_threads;
+constexpr int resident = 4;  // blocks a multiprocessor
 
-// Sizes and strides in units of one Unit.
+// Strides in units of one Unit.
 struct RowsCopy {
   const void* from = nullptr;
   void* to = nullptr;
   std::int64_t from_stride = 0;
   std::int64_t to_stride = 0;
-  std::int64_t width = 0;  // units a row
-  std::int64_t units = 0;  // of all rows
+  ColumnTiles tiles;
 };
 
+// Rows that a thread reads before it writes the first.
 template <class Unit>
-__global__ void __launch_bounds__(threads) copy_units(const __grid_constant__ RowsCopy a) {
-  for (std::int64_t t = blockIdx.x * std::int64_t{threads} + threadIdx.x; t < a.units;
-       t += gridDim.x * std::int64_t{threads}) {
-    const std::int64_t row = t / a.width;
-    const std::int64_t column = t % a.width;
-    static_cast<Unit*>(a.to)[row * a.to_stride + column] =
-        static_cast<const Unit*>(a.from)[row * a.from_stride + column];
+constexpr int together = sizeof(Unit) == 16 ? 4 : 16;
+
+template <class Unit>
+__global__ void __launch_bounds__(threads, resident)
+    copy_units(const __grid_constant__ RowsCopy a) {
+  await_predecessor();
+  release_successor();
+  const TilePlace place = TilePlace::of(a.tiles);
+  const Unit* from = static_cast<const Unit*>(a.from) + place.unit;
+  Unit* to = static_cast<Unit*>(a.to) + place.unit;
+  for (std::int64_t first = place.row; first < a.tiles.m; first += together<Unit> * place.step) {
+    Unit held[together<Unit>];
+#pragma unroll
+    for (int i = 0; i < together<Unit>; ++i) {
+      const std::int64_t row = first + i * place.step;
+      if (row < a.tiles.m) held[i] = from[row * a.from_stride];
+    }
+#pragma unroll
+    for (int i = 0; i < together<Unit>; ++i) {
+      const std::int64_t row = first + i * place.step;
+      if (row < a.tiles.m) to[row * a.to_stride] = held[i];
+    }
   }
 }
 
@@ -64,6 +81,8 @@ struct MatrixCopy {
 template <class Unit>
 __global__ void __launch_bounds__(threads) copy_tiles(const __grid_constant__ MatrixCopy a) {
   __shared__ Unit tile[side][side + 1];
+  await_predecessor();
+  release_successor();
   const int lane = static_cast<int>(threadIdx.x) % side;
   const int first = static_cast<int>(threadIdx.x) / side;
   for (std::int64_t t = blockIdx.x; t < a.tiles; t += gridDim.x) {
@@ -93,7 +112,7 @@ __global__ void __launch_bounds__(threads) copy_tiles(const __grid_constant__ Ma
 }  // namespace
 
 void copy_rows(const Rows& from, const Rows& to, std::int64_t m, std::int64_t h,
-               cudaStream_t stream) {
+               const ContextState& context) {
   if (m == 0 || h == 0) return;
   const auto size = static_cast<std::int64_t>(size_of(from.dtype));
   const std::int64_t from_pitch = m > 1 ? from.stride * size : 0;
@@ -109,14 +128,13 @@ void copy_rows(const Rows& from, const Rows& to, std::int64_t m, std::int64_t h,
     a.to = to.data;
     a.from_stride = from_pitch / unit_size;
     a.to_stride = to_pitch / unit_size;
-    a.width = h * size / unit_size;
-    a.units = a.width * m;
+    a.tiles = column_tiles(m, h * size / unit_size, resident, device_state(context));
     launch("cuda.copy_rows", copy_units<Unit>,
-           {grid_of((a.units + threads - 1) / threads), threads, stream}, a);
+           shape_of(a.tiles, stream_of(context), device_state(context)), a);
   });
 }
 
-void copy_matrix(const TensorView& from, const TensorView& to, cudaStream_t stream) {
+void copy_matrix(const TensorView& from, const TensorView& to, const ContextState& context) {
   if (from.numel() == 0) return;
   MatrixCopy a;
   a.from = from.data();
@@ -129,7 +147,8 @@ void copy_matrix(const TensorView& from, const TensorView& to, cudaStream_t stre
   a.to_column = to.stride(1);
   a.tiles_a_row = (a.columns + side - 1) / side;
   a.tiles = a.tiles_a_row * ((a.rows + side - 1) / side);
-  const LaunchShape shape{grid_of(a.tiles), threads, stream};
+  LaunchShape shape{grid_of(a.tiles), threads, stream_of(context)};
+  shape.programmatic = device_state(context).programmatic;
   switch (size_of(from.dtype())) {
     case 4:
       return launch("cuda.copy_matrix", copy_tiles<std::uint32_t>, shape, a);

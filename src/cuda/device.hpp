@@ -34,6 +34,8 @@ class DeviceGuard {
 struct DeviceState final : BackendState {
   int sm = 0;        // compute capability, 90 for 9.0
   int sm_count = 0;  // streaming multiprocessors
+  bool programmatic = false;  // launches may be programmatic: see launch.cuh
+  bool clusters = false;      // blocks may form clusters
 };
 
 inline const DeviceState& device_state(const ContextState& context) {

@@ -1,4 +1,5 @@
-// Starting kernels: one checked launch, loading ahead of time, and the dynamic shared memory.
+// Starting kernels: one checked launch, programmatic dependent launch, loading ahead of time, and the
+// dynamic shared memory.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -19,6 +20,10 @@ struct LaunchShape {
   unsigned threads = 1;
   cudaStream_t stream = nullptr;
   std::size_t shared_bytes = 0;
+  // Programmatic dependent launch: the kernel may start before the one ahead of it in the stream has
+  // ended. It must call await_predecessor() in every thread that reads or writes global memory.
+  bool programmatic = false;
+  unsigned cluster = 1;
 };
 
 // The number of blocks for `items` of work. Kernels loop over their items in strides of the grid,
@@ -35,7 +40,35 @@ void launch(const char* name, void (*kernel)(Params...), const LaunchShape& shap
   config.blockDim = dim3(shape.threads);
   config.dynamicSmemBytes = shape.shared_bytes;
   config.stream = shape.stream;
+  cudaLaunchAttribute attributes[2] = {};
+  config.attrs = attributes;
+  if (shape.programmatic) {
+    cudaLaunchAttribute& attribute = attributes[config.numAttrs++];
+    attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attribute.val.programmaticStreamSerializationAllowed = 1;
+  }
+  if (shape.cluster > 1) {
+    cudaLaunchAttribute& attribute = attributes[config.numAttrs++];
+    attribute.id = cudaLaunchAttributeClusterDimension;
+    attribute.val.clusterDim = {shape.cluster, 1, 1};
+  }
   check(cudaLaunchKernelEx(&config, kernel, std::forward<Args>(args)...), name);
+}
+
+// Waits until the kernel ahead in the stream has ended and what it wrote is visible. Nothing where
+// the launch was not programmatic. All kernels call it, so that "ended" holds for all before it too.
+__device__ __forceinline__ void await_predecessor() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
+// Lets the next kernel of the stream start as soon as there is room. Called after
+// await_predecessor(): whatever the next one reads before its own wait is then as old as this one.
+__device__ __forceinline__ void release_successor() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
 }
 
 // Loads a kernel on the current device and allows it `shared_bytes` of dynamic shared memory, so

@@ -28,9 +28,9 @@ struct RowsArg {
   __device__ bool present() const { return data != nullptr; }
 
   // Where the type is known at compile time: loads that need not wait for a branch.
-  template <class T>
-  __device__ Run<T, run_width> load(std::int64_t row, std::int64_t column, int count) const {
-    Run<T, run_width> run;
+  template <class T, int Width = run_width>
+  __device__ Run<T, Width> load(std::int64_t row, std::int64_t column, int count) const {
+    Run<T, Width> run;
     run.load(static_cast<const T*>(data) + row * stride + column, count, vector);
     return run;
   }
@@ -68,7 +68,7 @@ struct VectorArg {
 
   template <int Width>
   __device__ void load_floats(std::int64_t index, int count, float (&values)[Width]) const {
-    cuda::load_floats(data, dtype, index, count, vector && index % run_width == 0, values);
+    cuda::load_floats(data, dtype, index, count, vector && index % Width == 0, values);
   }
 };
 

@@ -22,6 +22,7 @@ struct EpilogueArgs {
   std::int64_t n = 0;  // columns of out
   ScaleArg row_scale, row_mean, col_scale, col_sum;
   VectorArg bias;
+  ScaleArg shift;  // added to bias
   Activation activation = Activation::none;
   bool gated = false;
   std::int64_t gate_row = 0;  // the first weight row of each half; 0 where not gated
@@ -42,6 +43,7 @@ inline EpilogueArgs epilogue_args(const Gemm& gemm) {
   e.col_scale = scale_arg(gemm.col_scale);
   e.col_sum = scale_arg(gemm.col_sum);
   e.bias = vector_arg(gemm.bias);
+  e.shift = scale_arg(gemm.shift);
   e.activation = gemm.activation;
   e.gated = gemm.gated;
   e.gate_row = gemm.gate_row();
@@ -73,39 +75,69 @@ __device__ inline Slot slot_of(const EpilogueArgs& e, std::int64_t first, int s)
 
 using Values = float[run_width];
 
+// bias + shift of `count` weight rows from weight_row on, then zeros.
+__device__ inline void load_bias(const EpilogueArgs& e, std::int64_t weight_row, int count,
+                                 Values& bias) {
+#pragma unroll
+  for (int i = 0; i < run_width; ++i) bias[i] = 0.0f;
+  if (e.bias.present()) e.bias.load_floats(weight_row, count, bias);
+  if (e.shift.present()) {
+#pragma unroll
+    for (int i = 0; i < run_width; ++i) {
+      if (i < count) bias[i] += e.shift.at(weight_row + i);
+    }
+  }
+}
+
 // acc = row_scale * col_scale * (acc - row_mean * col_sum) + bias, of `count` weight rows from
 // weight_row on.
+template <int Width>
 __device__ inline void finish_product(const EpilogueArgs& e, std::int64_t row,
-                                      std::int64_t weight_row, int count, Values& acc) {
+                                      std::int64_t weight_row, int count, const float (&bias)[Width],
+                                      float (&acc)[Width]) {
   if (e.row_mean.present() && e.col_sum.present()) {
     const float mean = e.row_mean.at(row);
 #pragma unroll
-    for (int i = 0; i < run_width; ++i) {
+    for (int i = 0; i < Width; ++i) {
       if (i < count) acc[i] = fmaf(-mean, e.col_sum.at(weight_row + i), acc[i]);
     }
   }
   if (e.row_scale.present()) {
     const float scale = e.row_scale.at(row);
 #pragma unroll
-    for (int i = 0; i < run_width; ++i) acc[i] *= scale;
+    for (int i = 0; i < Width; ++i) acc[i] *= scale;
   }
   if (e.col_scale.present()) {
 #pragma unroll
-    for (int i = 0; i < run_width; ++i) {
+    for (int i = 0; i < Width; ++i) {
       if (i < count) acc[i] *= e.col_scale.at(weight_row + i);
     }
   }
-  if (e.bias.present()) {
-    Values bias;
-    e.bias.load_floats(weight_row, count, bias);
 #pragma unroll
-    for (int i = 0; i < run_width; ++i) acc[i] += bias[i];
-  }
+  for (int i = 0; i < Width; ++i) acc[i] += bias[i];
 }
 
 // Comparisons that are false for NaN, so that it passes.
 __device__ inline float at_most(float v, float limit) { return v > limit ? limit : v; }
 __device__ inline float at_least(float v, float limit) { return v < limit ? limit : v; }
+
+// acc = act(acc), or clamped and act(acc) * up.
+template <int Width>
+__device__ inline void activate_run(const EpilogueArgs& e, bool gated, float (&acc)[Width],
+                                    float (&up)[Width]) {
+  if (gated && e.clamp > 0.0f) {
+#pragma unroll
+    for (int i = 0; i < Width; ++i) {
+      acc[i] = at_most(acc[i], e.clamp);
+      up[i] = at_most(at_least(up[i], -e.clamp), e.clamp);
+    }
+  }
+  activate(e.activation, acc);
+  if (gated) {
+#pragma unroll
+    for (int i = 0; i < Width; ++i) acc[i] *= up[i];
+  }
+}
 
 // Stores out[row, column .. column + 8) as far as there are columns, from the accumulators `acc`
 // (the gate's) and `up`.
@@ -113,22 +145,14 @@ __device__ inline void finish_run(const EpilogueArgs& e, std::int64_t row, std::
                                   Values& acc, Values& up) {
   const std::int64_t left = e.n - column;
   const int count = left < run_width ? static_cast<int>(left) : run_width;
-  finish_product(e, row, e.gate_row + column, count, acc);
+  Values bias;
+  load_bias(e, e.gate_row + column, count, bias);
+  finish_product(e, row, e.gate_row + column, count, bias, acc);
   if (e.gated) {
-    finish_product(e, row, e.up_row + column, count, up);
-    if (e.clamp > 0.0f) {
-#pragma unroll
-      for (int i = 0; i < run_width; ++i) {
-        acc[i] = at_most(acc[i], e.clamp);
-        up[i] = at_most(at_least(up[i], -e.clamp), e.clamp);
-      }
-    }
+    load_bias(e, e.up_row + column, count, bias);
+    finish_product(e, row, e.up_row + column, count, bias, up);
   }
-  activate(e.activation, acc);
-  if (e.gated) {
-#pragma unroll
-    for (int i = 0; i < run_width; ++i) acc[i] *= up[i];
-  }
+  activate_run(e, e.gated, acc, up);
   if (e.residual.present()) {
     Values residual;
     e.residual.load_floats(row, column, count, residual);
@@ -141,9 +165,10 @@ __device__ inline void finish_run(const EpilogueArgs& e, std::int64_t row, std::
   e.out.store_floats(row, column, count, acc);
 }
 
-__device__ inline void load_run(const float* from, Values& values) {
+template <int Width>
+__device__ inline void load_run(const float* from, float (&values)[Width]) {
 #pragma unroll
-  for (int i = 0; i < run_width; i += 4) {
+  for (int i = 0; i < Width; i += 4) {
     const float4 four = *reinterpret_cast<const float4*>(from + i);
     values[i] = four.x;
     values[i + 1] = four.y;

@@ -18,17 +18,29 @@ __device__ inline void copy_async(char* to, const void* from, int bytes) {
                "l"(from), "r"(bytes));
 }
 
-// The same for 2-byte elements at any address, through registers.
+// The same for elements at any multiple of their size: those of 4 bytes one by one, those of 2,
+// which no asynchronous copy is small enough for, through registers.
+template <int ElementBytes>
 __device__ inline void copy_elements(char* to, const void* from, int bytes) {
-  union {
-    std::uint16_t element[8];
-    uint4 all;
-  } run;
+  static_assert(ElementBytes == 2 || ElementBytes == 4, "the sizes of what GEMMs multiply");
+  if constexpr (ElementBytes == 4) {
+    const std::uint32_t* const elements = static_cast<const std::uint32_t*>(from);
 #pragma unroll
-  for (int i = 0; i < 8; ++i) {
-    run.element[i] = 2 * i < bytes ? static_cast<const std::uint16_t*>(from)[i] : 0;
+    for (int i = 0; i < 4; ++i) {
+      cute::SM80_CP_ASYNC_CACHEALWAYS_ZFILL<std::uint32_t>::copy(
+          elements[i], reinterpret_cast<std::uint32_t*>(to)[i], 4 * i < bytes);
+    }
+  } else {
+    union {
+      std::uint16_t element[8];
+      uint4 all;
+    } run;
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      run.element[i] = 2 * i < bytes ? static_cast<const std::uint16_t*>(from)[i] : 0;
+    }
+    *reinterpret_cast<uint4*>(to) = run.all;
   }
-  *reinterpret_cast<uint4*>(to) = run.all;
 }
 
 }  // namespace cuda

@@ -82,6 +82,8 @@ __global__ void __launch_bounds__(warps* lanes) gemv(const GemvArgs a) {
   const int warp = static_cast<int>(threadIdx.x) / lanes;
   const int lane = static_cast<int>(threadIdx.x) % lanes;
   const EpilogueArgs& e = a.epilogue;
+  await_predecessor();
+  release_successor();
   for (std::int64_t first = blockIdx.x * run_width; first < e.n; first += gridDim.x * run_width) {
     float sums[Halves][Rows] = {};
     if (first + warp < e.n) {
@@ -167,8 +169,9 @@ class GemvKernel final : public GemmKernel {
     a.x.vector = a.vector;
     a.k = g.k;
     a.epilogue = epilogue_args(g);
-    const LaunchShape shape{grid_of((g.n + run_width - 1) / run_width), warps * lanes,
-                            stream_of(context), 0};
+    LaunchShape shape{grid_of((g.n + run_width - 1) / run_width), warps * lanes,
+                      stream_of(context), 0};
+    shape.programmatic = device_state(context).programmatic;
     with_kernel(g.x.dtype, static_cast<int>(g.m), g.gated,
                 [&](auto kernel) { cuda::launch("cuda.gemv", kernel, shape, a); });
   }

@@ -13,6 +13,8 @@ const GemmKernel& gemv_kernel();
 const GemmKernel& sm90_gemm_kernel();
 // Tensor cores through mma.sync, for bf16 and f16; in sm80.cu.
 const GemmKernel& sm80_gemm_kernel();
+// The same for f32, by three TF32 products; in tf32.cu.
+const GemmKernel& tf32_gemm_kernel();
 // Runs anything; in plain.cu.
 const GemmKernel& plain_gemm_kernel();
 
@@ -20,7 +22,12 @@ const GemmKernel& plain_gemm_kernel();
 void load_gemv();
 void load_sm90_gemm();
 void load_sm80_gemm();
+void load_tf32_gemm();
 void load_plain_gemm();
+
+// Whether the code that runs on the current device was compiled for sm_90 or later: only then does
+// it wait for its predecessor where a launch is programmatic. Once the plain kernel is loaded.
+bool loaded_for_sm90();
 
 }  // namespace cuda
 }  // namespace detail

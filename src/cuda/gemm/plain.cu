@@ -136,6 +136,8 @@ __global__ void __launch_bounds__(threads) plain_gemm(const __grid_constant__ Pl
   alignas(16) __shared__ float sums_tile[tile][pitch];
   const int thread = static_cast<int>(threadIdx.x);
   const int columns = tile_columns(a.epilogue.gated, tile);
+  await_predecessor();
+  release_successor();
   for (std::int64_t t = blockIdx.x; t < a.tiles; t += gridDim.x) {
     const std::int64_t m0 = t / a.tiles_n * tile;
     const std::int64_t n0 = t % a.tiles_n * columns;
@@ -208,7 +210,8 @@ class PlainGemm final : public GemmKernel {
   void launch(const Gemm& gemm, void*, ContextState& context) const override {
     const DeviceGuard guard(context.device.index);
     const PlainArgs args = plain_args(gemm);
-    const LaunchShape shape{grid_of(args.tiles), threads, stream_of(context)};
+    LaunchShape shape{grid_of(args.tiles), threads, stream_of(context)};
+    shape.programmatic = device_state(context).programmatic;
     dispatch_type(gemm.x.dtype, [&](auto type) {
       using T = decltype(type);
       const auto kernel =
@@ -233,6 +236,12 @@ void load_plain_gemm() {
       load_kernel(plain_gemm<T, std::int8_t>);
     });
   }
+}
+
+bool loaded_for_sm90() {
+  cudaFuncAttributes attributes;
+  check(cudaFuncGetAttributes(&attributes, plain_gemm<float, float>), "cudaFuncGetAttributes");
+  return attributes.ptxVersion >= 90;
 }
 
 }  // namespace cuda

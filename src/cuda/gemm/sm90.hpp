@@ -1,13 +1,13 @@
-// The Hopper GEMM (TMA, wgmma, warp-specialised, persistent): its arguments, its tiles and what
-// launches each.
+// The Hopper GEMMs (TMA, wgmma, warp-specialised): their arguments, and what launches each tile.
 #pragma once
 
 #include <cuda.h>
 #include <cuda_runtime_api.h>
+#include <cutlass/fast_math.h>
 
 #include <cstdint>
 
-#include "cuda/epilogue/epilogue.cuh"
+#include "cuda/epilogue/chunk.cuh"
 
 namespace postlude {
 namespace detail {
@@ -16,22 +16,54 @@ namespace cuda {
 struct Sm90Args {
   CUtensorMap x;
   CUtensorMap weight;
-  std::int64_t k_tiles = 0;
-  std::int64_t tiles_m = 0;  // clusters of row tiles
-  std::int64_t tiles_n = 0;
-  std::int64_t raster = 1;  // clusters of row tiles that go through the columns together
+  int k_tiles = 0;
+  int tiles = 0;    // of clusters
+  int tiles_m = 0;  // row tiles of clusters
+  int clusters = 0;
+  cutlass::FastDivmod group_tiles;  // the tiles of a group of row tiles
+  cutlass::FastDivmod raster;       // row tiles that go through the columns together: a group
+  cutlass::FastDivmod last_rows;    // those of the last group
+  int split = 1;    // block kernel: parts of k, one a block of the cluster
+  int stages = 0;   // block kernel: tiles of x and weight in shared memory at once
+  bool weight_ahead = false;  // block kernel: the weight may be read before the kernel ahead ends
+  EpilogueLoop loop = EpilogueLoop::general;
   EpilogueArgs epilogue;
 };
 
-inline constexpr int sm90_rows = 128;
+struct Sm90Launch {
+  DType dtype = DType::bf16;
+  unsigned blocks = 0;  // a multiple of the cluster
+  bool programmatic = false;
+  cudaStream_t stream = nullptr;
+};
+
 inline constexpr int sm90_tile_k = 64;
 
-// Tiles of 128 rows by Slots slots, Cluster blocks along the rows sharing a weight tile:
-// instances/sm90_*.cu.
+// Which operand the blocks of a cluster share: each loads a part of its tile for all of them.
+enum class Sm90Share : std::uint8_t { weight, x };
+
+// Ping-pong: persistent blocks, tiles of 128 rows by Slots slots, two warpgroups each on a tile of
+// its own; clusters of `Cluster` row tiles share the weight tile. See sm90_pingpong.cuh.
 template <int Slots, int Cluster>
-struct Sm90Tile {
-  // blocks: a multiple of Cluster.
-  static void launch(DType dtype, const Sm90Args& args, unsigned blocks, cudaStream_t stream);
+struct Sm90PingPong {
+  static constexpr int rows = 128;
+  static void launch(const Sm90Args& args, const Sm90Launch& shape);
+  static void load();
+};
+
+// Block: one tile of Rows by Slots a block, both warpgroups on it; `Cluster` blocks share an operand,
+// args.split blocks share k. See sm90_block.cuh.
+template <int Rows, int Slots, int Cluster, Sm90Share Share>
+struct Sm90Block {
+  static constexpr int rows = Rows;
+  static constexpr int stage_bytes = 2 * (Rows + Slots) * sm90_tile_k;
+  // What the tile's sums need at the end, in the memory of the stages.
+  static constexpr int sums_bytes = 4 * Rows * (Slots + 32);
+  static constexpr int shared_bytes(int stages) {
+    return 3072 + (stages * stage_bytes > sums_bytes ? stages * stage_bytes : sums_bytes);
+  }
+  static constexpr int max_stages = 16;
+  static void launch(const Sm90Args& args, const Sm90Launch& shape);
   static void load();
 };
 

@@ -1,9 +1,7 @@
 // Norms and residual sums over rows, on the GPU.
 #pragma once
 
-#include <cuda_runtime_api.h>
-
-#include "problem.hpp"
+#include "backend.hpp"
 
 namespace postlude {
 namespace detail {
@@ -13,9 +11,10 @@ namespace cuda {
 const char* norm_refusal(const NormCall& call);
 const char* residual_add_refusal(const ResidualCall& call);
 
-// As Backend's functions of these names; on the current device.
-void norm(const NormCall& call, cudaStream_t stream);
-void residual_add(const ResidualCall& call, cudaStream_t stream);
+// As Backend's functions of these names; on the current device. The bits of a row of a norm and of
+// its statistics depend on its length and its values alone.
+void norm(const NormCall& call, const ContextState& context);
+void residual_add(const ResidualCall& call, const ContextState& context);
 
 // Loads the kernels on the current device, so that no launch has to.
 void load_norm();

@@ -1,0 +1,182 @@
+// The Hopper GEMM's tiles and the choice among them: see sm90_tiles.hpp.
+#include "cuda/gemm/sm90_tiles.hpp"
+
+#include <algorithm>
+
+#include "cuda/gemm/tensor_map.hpp"
+
+namespace postlude {
+namespace detail {
+namespace cuda {
+namespace {
+
+constexpr int max_cluster = 8;
+constexpr int shared_bytes = 227 * 1024;
+constexpr int half_shared_bytes = shared_bytes / 2 - 1024;
+
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+std::int64_t k_tiles(const Gemm& g) { return ceil_div(g.k, sm90_tile_k); }
+
+template <int Slots, int Cluster>
+Sm90Tile ping_pong() {
+  using Kernel = Sm90PingPong<Slots, Cluster>;
+  return {Kernel::rows, Slots, Cluster, Sm90Share::weight, true, 1, &Kernel::launch, &Kernel::load};
+}
+
+template <int Rows, int Slots, int Cluster, Sm90Share Share>
+Sm90Tile block() {
+  using Kernel = Sm90Block<Rows, Slots, Cluster, Share>;
+  const int at_once = Rows * Slots <= 128 * 128 ? 2 : 1;
+  return {Rows, Slots, Cluster, Share, false, at_once, &Kernel::launch, &Kernel::load};
+}
+
+Sm90Choice choice_of(const Gemm& g, const Sm90Tile& t, int split, const DeviceState& device) {
+  Sm90Choice c;
+  c.tile = &t;
+  c.split = split;
+  const bool along_m = t.share == Sm90Share::weight;
+  c.tiles_m = ceil_div(ceil_div(g.m, t.rows), along_m ? t.cluster : 1);
+  c.tiles_n = ceil_div(ceil_div(g.weight_rows(), t.slots), along_m ? 1 : t.cluster);
+  c.raster = std::max(1, 8 / (along_m ? t.cluster : 1));
+  const std::int64_t clusters = c.tiles_m * c.tiles_n;
+  if (t.ping_pong) {
+    c.blocks = static_cast<unsigned>(
+        std::min<std::int64_t>(clusters, device.sm_count / t.cluster) * t.cluster);
+    return c;
+  }
+  const std::int64_t blocks = clusters * t.cluster * split;
+  c.blocks = static_cast<unsigned>(std::min<std::int64_t>(blocks, 2147483647));
+  // Where there is a multiprocessor for every block, none should take two: they get memory that two
+  // do not fit beside.
+  const bool two = t.per_multiprocessor == 2 && blocks > device.sm_count;
+  const int budget = (two ? half_shared_bytes : shared_bytes) - 4096;
+  c.stages = std::min(budget / t.stage_bytes(), 16);
+  return c;
+}
+
+}  // namespace
+
+const std::vector<Sm90Tile>& sm90_tiles() {
+  static const std::vector<Sm90Tile> tiles = {
+      ping_pong<128, 1>(),
+      ping_pong<128, 2>(),
+      ping_pong<160, 2>(),
+      ping_pong<192, 2>(),
+      ping_pong<200, 1>(),
+      block<64, 64, 1, Sm90Share::x>(),
+      block<64, 128, 1, Sm90Share::x>(),
+      block<64, 128, 2, Sm90Share::x>(),
+      block<128, 64, 1, Sm90Share::x>(),
+      block<128, 128, 1, Sm90Share::x>(),
+      block<128, 128, 2, Sm90Share::x>(),
+      block<128, 200, 1, Sm90Share::x>(),
+      block<128, 256, 1, Sm90Share::x>(),
+      block<256, 128, 1, Sm90Share::x>(),
+  };
+  return tiles;
+}
+
+std::vector<Sm90Choice> sm90_choices(const Gemm& g, const DeviceState& device) {
+  std::vector<Sm90Choice> choices;
+  const EpilogueLoop loop = epilogue_loop(epilogue_args(g), g.x.dtype);
+  for (const Sm90Tile& t : sm90_tiles()) {
+    if (g.gated && t.weight_lines() % 16 != 0) continue;
+    if (loop == EpilogueLoop::general && !t.general()) continue;
+    for (const int split : {1, 2, 3, 4, 5, 6, 7, 8}) {
+      if (split > 1 && (t.ping_pong || g.batch_invariant)) break;
+      if (t.cluster * split > max_cluster || split > k_tiles(g)) break;
+      const Sm90Choice c = choice_of(g, t, split, device);
+      if (c.blocks == 2147483647) break;
+      // Splitting is for problems with fewer tiles than multiprocessors.
+      if (split > 1 && c.blocks > 2 * static_cast<unsigned>(device.sm_count)) break;
+      choices.push_back(c);
+    }
+  }
+  return choices;
+}
+
+double sm90_microseconds(const Gemm& g, const Sm90Choice& c, const DeviceState& device) {
+  const Sm90Tile& t = *c.tile;
+  constexpr double clock = 1.6e3;         // cycles a microsecond under load
+  constexpr double multiply_adds = 2048;  // a cycle and multiprocessor
+  constexpr double l2_bytes = 48;         // a cycle and multiprocessor
+  constexpr double memory_bytes = 4.2e6;  // a microsecond
+  const bool along_m = t.share == Sm90Share::weight;
+  const double k_steps = static_cast<double>(ceil_div(k_tiles(g), c.split));
+  const double bytes = 2.0 * sm90_tile_k *
+                       (t.rows / (along_m ? 1.0 : t.cluster) + t.slots / (along_m ? t.cluster : 1.0));
+  const double step = std::max(1.05 * t.rows * t.slots * sm90_tile_k / multiply_adds, bytes / l2_bytes);
+  const double at_once = t.ping_pong || c.stages * t.stage_bytes() > half_shared_bytes
+                             ? 1
+                             : t.per_multiprocessor;
+  const double tiles = static_cast<double>(c.tiles_m * c.tiles_n * t.cluster) * c.split;
+  const double places = static_cast<double>(device.sm_count / t.cluster * t.cluster);
+  const double epilogue = 0.12 * t.rows * t.slots + (c.split > 1 ? 2000 : 0);
+  double cycles = std::ceil(tiles / places) * k_steps * step;
+  cycles += t.ping_pong ? epilogue : std::ceil(tiles / places / at_once) * epilogue;
+  const double memory =
+      2.0 * (static_cast<double>(g.weight_rows()) * g.k + static_cast<double>(g.m) * (g.k + g.n)) /
+      memory_bytes;
+  return std::max(cycles / clock, memory) + 3.0;
+}
+
+Sm90Choice sm90_choose(const Gemm& g, const DeviceState& device) {
+  // One tile for all M where a row's bits must not depend on it.
+  if (g.batch_invariant) return choice_of(g, sm90_tiles()[0], 1, device);
+  const std::vector<Sm90Choice> choices = sm90_choices(g, device);
+  return *std::min_element(choices.begin(), choices.end(), [&](const auto& a, const auto& b) {
+    return sm90_microseconds(g, a, device) < sm90_microseconds(g, b, device);
+  });
+}
+
+std::string to_string(const Sm90Choice& c) {
+  const Sm90Tile& t = *c.tile;
+  std::string s = t.ping_pong ? "ping-pong" : "block";
+  s += " " + std::to_string(t.rows) + "x" + std::to_string(t.slots) + "x64";
+  if (t.cluster > 1) {
+    s += std::string(", cluster ") + std::to_string(t.cluster) + " shares " +
+         (t.share == Sm90Share::x ? "x" : "weight");
+  }
+  if (c.split > 1) s += ", k in " + std::to_string(c.split) + " parts";
+  if (c.stages > 0) s += ", " + std::to_string(c.stages) + " stages";
+  return s + ", " + std::to_string(c.blocks) + " blocks";
+}
+
+void sm90_launch(const Gemm& g, const Sm90Choice& c, ContextState& context) {
+  const DeviceGuard guard(context.device.index);
+  const WeightOperand& w = g.weight;
+  const Sm90Tile& t = *c.tile;
+  const auto stride_of = [&](std::int64_t lines, std::int64_t stride) {
+    return lines > 1 ? stride : ceil_div(g.k, 8) * 8;
+  };
+  Sm90Args a;
+  a.x = tensor_map({g.x.data, g.x.dtype, g.k, g.m, stride_of(g.m, g.x.stride), t.x_lines()});
+  const TiledMatrix weight{
+      w.data, w.dtype, g.k, g.n, stride_of(g.weight_rows(), w.stride_n), t.weight_lines()};
+  a.epilogue = epilogue_args(g);
+  if (g.gated) {
+    a.epilogue.up_first = g.up_row() < g.gate_row();
+    a.weight = interleaved_tensor_map(weight, g.n * weight.stride);
+  } else {
+    a.weight = tensor_map(weight);
+  }
+  a.loop = epilogue_loop(a.epilogue, g.x.dtype);
+  a.k_tiles = static_cast<int>(k_tiles(g));
+  a.tiles_m = static_cast<int>(c.tiles_m);
+  a.tiles = static_cast<int>(c.tiles_m * c.tiles_n);
+  a.clusters = static_cast<int>(c.blocks) / (t.cluster * c.split);
+  const int raster = static_cast<int>(std::min<std::int64_t>(c.raster, c.tiles_m));
+  const int last = a.tiles_m % raster;
+  a.raster = cutlass::FastDivmod(raster);
+  a.last_rows = cutlass::FastDivmod(last > 0 ? last : raster);
+  a.group_tiles = cutlass::FastDivmod(static_cast<int>(raster * c.tiles_n));
+  a.split = c.split;
+  a.stages = c.stages;
+  const DeviceState& device = device_state(context);
+  a.weight_ahead = device.programmatic && !g.leads;
+  t.launch(a, {g.x.dtype, c.blocks, device.programmatic, stream_of(context)});
+}
+
+}  // namespace cuda
+}  // namespace detail
+}  // namespace postlude

@@ -1,0 +1,14 @@
+// The block Hopper GEMM with tiles of 64 rows.
+#include "cuda/gemm/sm90_block.cuh"
+
+namespace postlude {
+namespace detail {
+namespace cuda {
+
+template struct Sm90Block<64, 64, 1, Sm90Share::x>;
+template struct Sm90Block<64, 128, 1, Sm90Share::x>;
+template struct Sm90Block<64, 128, 2, Sm90Share::x>;
+
+}  // namespace cuda
+}  // namespace detail
+}  // namespace postlude
