@@ -152,20 +152,13 @@ __device__ __forceinline__ void consume(const Sm90Args& a, typename S::Storage& 
                                           });
       cutlass::arch::NamedBarrier::sync(warpgroup, 1 + group);
     };
-    const auto store = [&](auto c) {
-      constexpr int first = decltype(c)::value * S::chunk;
-      store_sums<first, S::chunk, 0, S::chunk, S::pitch>(a.epilogue, sums, storage.sums, thread);
-    };
-    // The first chunk stands alone where registers are short: after it they hold fewer sums.
-    constexpr int alone = 0;
-    if constexpr (alone > 0) {
-      store(Int<0>{});
-      finish(0);
-    }
 #pragma unroll 1
-    for (int chunk = alone; chunk < S::chunks; ++chunk) {
-      for_each(make_int_range<alone, S::chunks>{}, [&](auto c) {
-        if (chunk == c) store(c);
+    for (int chunk = 0; chunk < S::chunks; ++chunk) {
+      for_each(make_int_sequence<S::chunks>{}, [&](auto c) {
+        constexpr int first = decltype(c)::value * S::chunk;
+        if (chunk == c) {
+          store_sums<first, S::chunk, 0, S::chunk, S::pitch>(a.epilogue, sums, storage.sums, thread);
+        }
       });
       finish(chunk);
     }
