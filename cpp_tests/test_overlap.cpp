@@ -195,6 +195,40 @@ TEST_P(OverlapTest, NormAndResidualAdd) {
   refused(r, at(103), "out", "residual");
 }
 
+// Views without memory stand for tensors that are yet to be made: what is sized and explained with
+// them is what the call with memory does.
+TEST_P(OverlapTest, ViewsWithoutMemoryOverlapNothing) {
+  const TensorView null(nullptr, dtype(), {4, 6}, device());
+  Context context(device());
+  const auto same_plan = [&](auto params, const TensorView& out, const auto& forget) {
+    const std::size_t bytes = workspace_size(params, out, context);
+    const std::string text = explain(params, out, context);
+    forget(params);
+    EXPECT_EQ(workspace_size(params, null, context), bytes);
+    EXPECT_EQ(explain(params, null, context), text);
+  };
+  const Tensor another = matrix(), third = matrix();
+  LinearParams linear;
+  linear.x = x_;
+  linear.weight = square_.view();
+  same_plan(linear, out_, [&](auto& p) { p.x = null; });
+  QkvParams qkv;
+  qkv.x = x_;
+  qkv.weight = square_.view();
+  qkv.normed_out = another;
+  same_plan(qkv, out_, [&](auto& p) { p.normed_out = null; });
+  MlpParams mlp;
+  mlp.x = x_;
+  mlp.weight_in = mlp.weight_out = square_.view();
+  mlp.residual_out = another;
+  mlp.normed_out = third;
+  same_plan(mlp, out_, [&](auto& p) { p.residual_out = p.normed_out = null; });
+  NormParams norm;
+  norm.x = x_;
+  norm.residual_out = another;
+  same_plan(norm, out_, [&](auto& p) { p.residual_out = null; });
+}
+
 }  // namespace
 }  // namespace test
 }  // namespace postlude

@@ -56,10 +56,14 @@ bool apart_by_strides(const TensorView& strides, const TensorView& a, const Tens
   return false;
 }
 
+// Whether the view has elements in memory. Calls are also sized and explained for tensors that are
+// yet to be made: they overlap nothing.
+bool has_memory(const TensorView& v) { return v && v.data() != nullptr && v.numel() > 0; }
+
 }  // namespace
 
 bool overlap(const TensorView& a, const TensorView& b) {
-  if (!a || !b || a.numel() == 0 || b.numel() == 0 || a.device() != b.device()) return false;
+  if (!has_memory(a) || !has_memory(b) || a.device() != b.device()) return false;
   const Extent ea = extent(a);
   const Extent eb = extent(b);
   if (ea.end <= eb.begin || eb.end <= ea.begin) return false;
@@ -88,8 +92,10 @@ bool overlaps_itself(const TensorView& v) {
 }
 
 bool same_memory(const TensorView& a, const TensorView& b) {
-  if (!a || !b || a.data() != b.data() || a.dtype() != b.dtype() || a.rank() != b.rank())
+  if (!has_memory(a) || !has_memory(b) || a.data() != b.data() || a.dtype() != b.dtype() ||
+      a.rank() != b.rank()) {
     return false;
+  }
   for (int d = 0; d < a.rank(); ++d) {
     if (a.size(d) != b.size(d) || (a.size(d) > 1 && a.stride(d) != b.stride(d))) return false;
   }

@@ -40,10 +40,21 @@ def seed():
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """With POSTLUDE_REQUIRE_GPU=1 a skipped GPU test fails."""
+    """With POSTLUDE_REQUIRE_GPU=1 a test of the GPU, by its device or file, fails if skipped."""
     report = yield
     parameters = getattr(getattr(item, "callspec", None), "params", {})
-    if REQUIRE_GPU and report.skipped and parameters.get("device") == "cuda":
+    on_gpu = parameters.get("device") == "cuda" or item.path.name.startswith("test_gpu_")
+    if REQUIRE_GPU and report.skipped and on_gpu:
+        report.outcome = "failed"
+        report.longrepr = f"POSTLUDE_REQUIRE_GPU is set, and this was skipped: {report.longrepr}"
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector):
+    """The same for a whole file that asks to be skipped."""
+    report = yield
+    if REQUIRE_GPU and report.skipped and collector.path.name.startswith("test_gpu_"):
         report.outcome = "failed"
         report.longrepr = f"POSTLUDE_REQUIRE_GPU is set, and this was skipped: {report.longrepr}"
     return report

@@ -213,6 +213,22 @@ def test_explain_names_kernels_and_computes_nothing():
         assert "m=5" in postlude.explain(op, *args, **kwargs)
 
 
+def test_explain_of_calls_with_several_results():
+    norm = RMSNorm(V, 1e-6)
+    for op, args, kwargs in (
+        ("qkv", (X, W), {"norm": norm, "return_normed": True}),
+        ("qkv", (X, torch.randn(16, 16)), {"return_normed": True}),
+        ("mlp", (X, W, BACK), {"activation": "relu", "return_residual": True}),
+        (
+            "mlp",
+            (X, W, BACK),
+            {"activation": "relu", "norm": norm, "return_residual": True, "return_normed": True},
+        ),
+        ("norm", (X, norm), {"residual": X}),
+    ):
+        assert "m=5" in postlude.explain(op, *args, **kwargs)
+
+
 def test_show_config():
     assert f"postlude {postlude.__version__}" in postlude.show_config()
     assert "cpu: " in postlude.show_config() and "cuda: " in postlude.show_config()

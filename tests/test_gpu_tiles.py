@@ -1,4 +1,7 @@
-"""Every tile of the Hopper GEMM, each where the plan chooses it; collected on GPU machines only."""
+"""The Hopper GEMM where the plan chooses its tile, from few rows to many; collected on GPU machines
+only. The tiles themselves are forced in cpp_tests/test_sm90_tiles.cu."""
+
+import re
 
 import cases
 import pytest
@@ -6,35 +9,49 @@ import torch
 
 from postlude import explain, ops, reference
 
-# Tiles, each with a problem (M, weight rows, K) for which 132 multiprocessors make it the choice.
-TILES = {"128x128x64": (1000, 4096, 200), "128x160x64": (1024, 28672, 136)}
+# Weight rows, K and whether gated: GPT-2 XL's QKV, TinyLlama's MLP.
+PROBLEMS = {"qkv": (4800, 1600, False), "gated": (11264, 2048, True)}
+ROWS = (5, 16, 33, 64, 65, 127, 128, 129, 256, 333, 512, 1000, 1024, 2048)
+
+
+def assert_names_a_tile(text):
+    """On Hopper, that explain's text names the kernel and its tile."""
+    if torch.cuda.get_device_capability() == (9, 0):
+        assert re.search(r"kernel cuda\.sm90 .*\b\d+x\d+x64\b", text), text
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("gated", [False, True])
-@pytest.mark.parametrize("tile", TILES)
-def test_tile(tile, gated, dtype):
-    if torch.cuda.get_device_capability() != (9, 0):
-        pytest.skip("not a Hopper GPU")
-    m, n, k = TILES[tile]
-    options = {"activation": "silu", "gated": gated}
-    x = torch.randn(m, k, dtype=dtype, device="cuda")
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_any_number_of_rows(problem, dtype):
+    n, k, gated = PROBLEMS[problem]
+    options = {"activation": "silu", "gated": True} if gated else {}
+    columns = n // 2 if gated else n
     weight = cases.weight(n, k, dtype, "cuda")
-    bias = torch.randn(n, dtype=dtype, device="cuda")
-    residual = torch.randn(m, n // 2 if gated else n, dtype=dtype, device="cuda")
-    text = explain("linear", x, weight, bias, residual=residual, **options)
-    assert f"tile {tile}" in text, text
-    y = ops.linear(x, weight, bias, residual=residual, **options)
-    cases.assert_as_reference(y, reference.linear, x, weight, bias, residual=residual, **options)
-    assert cases.same_bits(ops.linear(x, weight, bias, residual=residual, **options), y)
-    # Small integers: exact, so that a wrong index or a missed tail shows whatever the tolerance.
-    x = torch.randint(-2, 3, (m, k), device="cuda").to(dtype)
+    bias = torch.randn(n, device="cuda").to(dtype)
+    for m in ROWS:
+        x = torch.randn(m, k, device="cuda").to(dtype)
+        residual = torch.randn(m, columns, device="cuda").to(dtype)
+        # A gated product with a residual takes another epilogue than one without.
+        for more in ({}, {"residual": residual}):
+            assert_names_a_tile(explain("linear", x, weight, bias, **options, **more))
+            y = ops.linear(x, weight, bias, **options, **more)
+            cases.assert_as_reference(y, reference.linear, x, weight, bias, **options, **more)
+            assert cases.same_bits(ops.linear(x, weight, bias, **options, **more), y)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("problem", PROBLEMS)
+def test_small_integers_are_exact(problem, dtype):
+    n, k, gated = PROBLEMS[problem]
+    # A wrong index or a missed tail shows whatever the tolerance is.
+    everything = torch.randint(-1, 2, (max(ROWS), k), device="cuda").to(dtype)
     weight = torch.randint(-1, 2, (n, k), device="cuda").to(dtype)
-    exact = x.double() @ weight.double().t()
-    assert torch.equal(ops.linear(x, weight).double(), exact)
-    if gated:
-        half = n // 2
-        small = torch.randint(0, 2, (m, k), device="cuda").to(dtype)
-        z = small.double() @ weight.double().t()
-        expected = (z[:, half:] * z[:, :half]).to(dtype)
-        assert torch.equal(ops.linear(small, weight, gated=True), expected)
+    z = everything.double() @ weight.double().t()
+    exact = z[:, : n // 2] * z[:, n // 2 :] if gated else z
+    assert exact.abs().max() < 60000
+    for m in ROWS:
+        x = everything[max(ROWS) - m :]
+        out = cases.Guarded(m, exact.shape[1], dtype=dtype, device="cuda", gap=8)
+        assert_names_a_tile(explain("linear", x, weight, gated=gated, out=out.out))
+        ops.linear(x, weight, gated=gated, out=out.out)
+        assert torch.equal(out.check(), exact[max(ROWS) - m :].to(dtype)), m

@@ -4,8 +4,8 @@
 //
 //   sm90_sweep [FILE] < problems        FILE: every time as CSV; CUBLAS=path of libcublas.so
 //
-// A problem is a line "M N K kind": N weight rows; kind is plain, gated (SiLU), gelu (with bias) or
-// residual. Weights rotate past the L2, graphs are replayed, the best six of each problem and cuBLAS
+// A problem is a line "M N K kind": N weight rows; kind is plain, gated (SiLU), gelu (with bias),
+// residual or scaled (by row_scale). Weights rotate past the L2, graphs are replayed, the best six of each problem and cuBLAS
 // take turns for the times that count; all are checked against a naive product.
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
@@ -48,6 +48,14 @@ __global__ void fill(__nv_bfloat16* data, std::size_t count, float scale, std::u
   }
 }
 
+__device__ float row_scale(std::int64_t row) { return 0.5f + static_cast<float>(row % 7) * 0.25f; }
+
+__global__ void fill_scales(float* scales, std::int64_t m) {
+  for (std::int64_t i = blockIdx.x * blockDim.x + threadIdx.x; i < m; i += gridDim.x * blockDim.x) {
+    scales[i] = row_scale(i);
+  }
+}
+
 struct Problem {
   std::int64_t m, n, k;
   std::string kind;
@@ -74,6 +82,7 @@ __global__ void compare(const __nv_bfloat16* x, const __nv_bfloat16* w, const __
     v += __bfloat162float(bias[column]);
     v = 0.5f * v * (1.0f + tanhf(0.7978845608f * (v + 0.044715f * v * v * v)));
   }
+  if (kind == 4) v *= row_scale(row);
   if (kind == 3) v += __bfloat162float(residual[row * columns + column]);
   const float error = fabsf(__bfloat162float(out[row * columns + column]) - v) / (1.0f + fabsf(v));
   atomicMax(worst, isnan(error) ? 0x7f800000u : __float_as_uint(error));
@@ -141,20 +150,25 @@ class Sweep {
     state->sm = 90;
     check(cudaDeviceGetAttribute(&state->sm_count, cudaDevAttrMultiProcessorCount, 0), "attribute");
     state->programmatic = std::getenv("NO_PDL") == nullptr;
+    for (const auto& tile : gpu::sm90_tiles()) tile.load();
+    for (int size = 1; size <= 8; ++size) {
+      using Block = gpu::Sm90Block<128, 128, 1, gpu::Sm90Share::x>;
+      state->clusters_at_once[size] = Block::clusters_at_once(size);
+      std::printf("%d clusters of %d at once\n", state->clusters_at_once[size], size);
+    }
     context_.device = Device{DeviceType::cuda, 0};
     context_.stream = StreamRef(stream_);
     context_.backend_state = std::move(state);
-    for (const auto& tile : gpu::sm90_tiles()) tile.load();
   }
 
   void run(const Problem& p) {
-    const int kind = p.kind == "gated" ? 1 : p.kind == "gelu" ? 2 : p.kind == "residual" ? 3 : 0;
+    const int kind = p.kind == "gated" ? 1 : p.kind == "gelu" ? 2 : p.kind == "residual" ? 3 : p.kind == "scaled" ? 4 : 0;
     const std::int64_t columns = kind == 1 ? p.n / 2 : p.n;
     const std::size_t weight = static_cast<std::size_t>(p.n) * p.k;
     const int copies = static_cast<int>(
         std::max<std::size_t>(2, std::min<std::size_t>(64, rotated_bytes / (2 * weight))));
     const Buffer x(2 * p.m * p.k), w(2 * weight * copies), bias(2 * p.n), out(2 * p.m * p.n);
-    const Buffer residual(2 * p.m * columns), worst(16);
+    const Buffer residual(2 * p.m * columns), worst(16), scales(4 * p.m);
     const auto fill_in = [&](const Buffer& b, std::size_t count, float scale, unsigned seed) {
       fill<<<1024, 256, 0, stream_>>>(b.get(), count, scale, seed);
     };
@@ -182,6 +196,9 @@ class Sweep {
       g.activation = Activation::gelu_tanh;
     } else if (kind == 3) {
       g.residual = Rows{residual.data, DType::bf16, columns, true};
+    } else if (kind == 4) {  // any small positive numbers: the check takes them, too
+      fill_scales<<<64, 256, 0, stream_>>>(static_cast<float*>(scales.data), p.m);
+      g.row_scale = Vector{scales.data, DType::f32, true, false};
     }
 
     const auto& device = gpu::device_state(context_);

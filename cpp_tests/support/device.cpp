@@ -1,4 +1,5 @@
-// Memory of the CPU and, in a CUDA build, of the GPU: the only file of the suites that knows CUDA.
+// Memory of the CPU and, in a CUDA build, of the GPU. Apart from tests of single kernels, no other
+// file of the suites knows CUDA.
 #include "support/device.hpp"
 
 #include <cstdlib>

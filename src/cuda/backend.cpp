@@ -5,6 +5,7 @@
 #include <cutlass/version.h>
 
 #include <stdexcept>
+#include <cstdlib>
 #include <string>
 
 #include "cuda/copy.hpp"
@@ -45,14 +46,15 @@ int attribute(cudaDeviceAttr name, int device) {
 }
 
 // Loads every kernel on the current device.
-void load_kernels(int sm) {
+void load_kernels(cuda::DeviceState& device) {
+  const int sm = device.sm;
   try {
     cuda::load_plain_gemm();
     cuda::load_gemv();
     cuda::load_sm80_gemm();
     cuda::load_tf32_gemm();
 #if defined(POSTLUDE_WITH_SM90)
-    if (sm == 90) cuda::load_sm90_gemm();
+    if (sm == 90) cuda::load_sm90_gemm(device.clusters_at_once);
 #endif
     cuda::load_norm();
     cuda::load_residual_add();
@@ -97,7 +99,7 @@ class CudaBackend final : public Backend {
     state->sm = 10 * attribute(cudaDevAttrComputeCapabilityMajor, device.index) +
                 attribute(cudaDevAttrComputeCapabilityMinor, device.index);
     state->sm_count = attribute(cudaDevAttrMultiProcessorCount, device.index);
-    load_kernels(state->sm);
+    load_kernels(*state);
     const char* choice = std::getenv("POSTLUDE_PDL");
     state->clusters = state->sm >= 90 && cuda::loaded_for_sm90();
     state->programmatic = state->clusters &&

@@ -36,6 +36,8 @@ struct DeviceState final : BackendState {
   int sm_count = 0;  // streaming multiprocessors
   bool programmatic = false;  // launches may be programmatic: see launch.cuh
   bool clusters = false;      // blocks may form clusters
+  // Clusters of [n] blocks that run at once where each block fills a multiprocessor.
+  int clusters_at_once[9] = {};
 };
 
 inline const DeviceState& device_state(const ContextState& context) {

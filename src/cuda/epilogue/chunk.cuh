@@ -72,7 +72,11 @@ struct Chunk {
   int rows = 0;     // those that exist
   int thread = 0;
   int threads = 0;
-  const float* bias = nullptr;  // of the chunk's places, in shared memory
+  // In shared memory: bias and shift of the chunk's places; for the loop `scaled` row_scale and
+  // row_mean of its rows.
+  const float* bias = nullptr;
+  const float* row_scale = nullptr;
+  const float* row_mean = nullptr;
 };
 
 // A thread's run of columns in a chunk of `Slots` slots.
@@ -132,107 +136,107 @@ __device__ __forceinline__ Run<T, Width> rounded(const float (&values)[Width]) {
   return run;
 }
 
+// For Rows rows of a thread at a time: read(u, row) for each, then finish(u, i, acc, up) for each row
+// and each element i, stored in the type of x. What is read for all rows is read before any is
+// computed, so that one wait serves them all; the last few rows go one by one.
+template <class T, int Slots, int Width, int Rows, bool Gated, class Load, class Read, class Finish>
+__device__ __forceinline__ void finish_batches(const EpilogueArgs& e, const Chunk& c, Load&& load,
+                                               Read&& read, Finish&& finish) {
+  const ChunkRun<Slots, Width, Gated> at(c);
+  if (at.column >= e.n) return;
+  T* const out = static_cast<T*>(e.out.data) + static_cast<std::int64_t>(c.row0) * e.out.stride +
+                 at.column;
+  const auto batch = [&](auto count, int first) {
+    constexpr int rows = decltype(count)::value;
+    float acc[rows][Width], up[Gated ? rows : 1][Width];
+#pragma unroll
+    for (int u = 0; u < rows; ++u) read(u, first + u * at.step);
+#pragma unroll
+    for (int u = 0; u < rows; ++u) {
+      load(first + u * at.step, at.place, acc[u]);
+      if constexpr (Gated) load(first + u * at.step, at.place + at.columns, up[u]);
+    }
+#pragma unroll
+    for (int u = 0; u < rows; ++u) {
+#pragma unroll
+      for (int i = 0; i < Width; ++i) acc[u][i] = finish(u, i, acc[u][i], up[Gated ? u : 0][i]);
+    }
+#pragma unroll
+    for (int u = 0; u < rows; ++u) {
+      rounded<T>(acc[u]).store(out + (first + u * at.step) * e.out.stride, Width, true);
+    }
+  };
+  int row = at.row;
+#pragma unroll 1
+  for (; row + (Rows - 1) * at.step < c.rows; row += Rows * at.step) {
+    batch(std::integral_constant<int, Rows>{}, row);
+  }
+  if constexpr (Rows > 1) {
+#pragma unroll 1
+    for (; row < c.rows; row += at.step) batch(std::integral_constant<int, 1>{}, row);
+  }
+}
+
 template <class T, int Slots, int Width, int Rows, bool Gated, Activation Name, class Load>
 __device__ __forceinline__ void finish_activation(const EpilogueArgs& e, const Chunk& c,
                                                   Load&& load) {
   const ChunkRun<Slots, Width, Gated> at(c);
-  if (at.column >= e.n) return;
   float bias[Width], up_bias[Width];
   load_run(c.bias + at.place, bias);
   if (Gated) load_run(c.bias + at.place + at.columns, up_bias);
-  T* out = static_cast<T*>(e.out.data) + static_cast<std::int64_t>(c.row0 + at.row) * e.out.stride + at.column;
-  const std::int64_t pitch = at.step * e.out.stride;
-#pragma unroll(Rows)
-  for (int row = at.row; row < c.rows; row += at.step, out += pitch) {
-    float acc[Width], up[Width];
-    load(row, at.place, acc);
-    if (Gated) load(row, at.place + at.columns, up);
-#pragma unroll
-    for (int i = 0; i < Width; ++i) {
-      acc[i] = activated<Name>(acc[i] + bias[i]);
-      if (Gated) acc[i] *= up[i] + up_bias[i];
-      acc[i] *= e.alpha;
-    }
-    rounded<T>(acc).store(out, Width, true);
-  }
+  const auto finish = [&](int, int i, float acc, float up) {
+    const float h = activated<Name>(acc + bias[i]);
+    return e.alpha * (Gated ? h * (up + up_bias[i]) : h);
+  };
+  finish_batches<T, Slots, Width, Rows, Gated>(e, c, load, [](int, int) {}, finish);
 }
 
 template <class T, int Slots, int Width, int Rows, class Load>
 __device__ __forceinline__ void finish_residual(const EpilogueArgs& e, const Chunk& c,
                                                 Load&& load) {
   const ChunkRun<Slots, Width, false> at(c);
-  if (at.column >= e.n) return;
   float bias[Width];
   load_run(c.bias + at.place, bias);
-  const T* residual =
-      static_cast<const T*>(e.residual.data) + static_cast<std::int64_t>(c.row0 + at.row) * e.residual.stride + at.column;
-  T* out = static_cast<T*>(e.out.data) + static_cast<std::int64_t>(c.row0 + at.row) * e.out.stride + at.column;
-#pragma unroll 1
-  for (int first = at.row; first < c.rows; first += Rows * at.step) {
-    Run<T, Width> other[Rows];
-#pragma unroll
-    for (int u = 0; u < Rows; ++u, residual += at.step * e.residual.stride) {
-      if (first + u * at.step < c.rows) other[u].load(residual, Width, true);
-    }
-#pragma unroll
-    for (int u = 0; u < Rows; ++u, out += at.step * e.out.stride) {
-      const int row = first + u * at.step;
-      if (row >= c.rows) continue;
-      float acc[Width];
-      load(row, at.place, acc);
-#pragma unroll
-      for (int i = 0; i < Width; ++i) {
-        acc[i] = fmaf(e.alpha, acc[i] + bias[i], to_float(other[u].value[i]));
-      }
-      rounded<T>(acc).store(out, Width, true);
-    }
-  }
+  const T* const residual = static_cast<const T*>(e.residual.data) +
+                            static_cast<std::int64_t>(c.row0) * e.residual.stride + at.column;
+  Run<T, Width> other[Rows];
+  const auto read = [&](int u, int row) {
+    other[u].load(residual + row * e.residual.stride, Width, true);
+  };
+  const auto finish = [&](int u, int i, float acc, float) {
+    return fmaf(e.alpha, acc + bias[i], to_float(other[u].value[i]));
+  };
+  finish_batches<T, Slots, Width, Rows, false>(e, c, load, read, finish);
 }
 
 template <class T, int Slots, int Width, int Rows, class Load>
 __device__ __forceinline__ void finish_scaled(const EpilogueArgs& e, const Chunk& c, Load&& load) {
   const ChunkRun<Slots, Width, false> at(c);
-  if (at.column >= e.n) return;
-  const bool centred = e.row_mean.present();
+  const bool centred = e.row_mean.present() && at.column < e.n;
   float bias[Width], sum[Width];
   load_run(c.bias + at.place, bias);
 #pragma unroll
   for (int i = 0; i < Width; ++i) sum[i] = centred ? e.col_sum.at(at.column + i) : 0.0f;
-  T* out = static_cast<T*>(e.out.data) + static_cast<std::int64_t>(c.row0 + at.row) * e.out.stride + at.column;
-#pragma unroll 1
-  for (int first = at.row; first < c.rows; first += Rows * at.step) {
-    float scale[Rows], mean[Rows];
-#pragma unroll
-    for (int u = 0; u < Rows; ++u) {
-      const int row = first + u * at.step;
-      scale[u] = mean[u] = 0.0f;
-      if (row < c.rows) {
-        scale[u] = e.row_scale.at(c.row0 + row);
-        if (centred) mean[u] = e.row_mean.at(c.row0 + row);
-      }
-    }
-#pragma unroll
-    for (int u = 0; u < Rows; ++u, out += at.step * e.out.stride) {
-      const int row = first + u * at.step;
-      if (row >= c.rows) continue;
-      float acc[Width];
-      load(row, at.place, acc);
-#pragma unroll
-      for (int i = 0; i < Width; ++i) {
-        acc[i] = (fmaf(-mean[u], sum[i], acc[i]) * scale[u] + bias[i]) * e.alpha;
-      }
-      rounded<T>(acc).store(out, Width, true);
-    }
-  }
+  float scale[Rows], mean[Rows];
+  const auto read = [&](int u, int row) {
+    scale[u] = c.row_scale[row];
+    mean[u] = centred ? c.row_mean[row] : 0.0f;
+  };
+  const auto finish = [&](int u, int i, float acc, float) {
+    return (fmaf(-mean[u], sum[i], acc) * scale[u] + bias[i]) * e.alpha;
+  };
+  finish_batches<T, Slots, Width, Rows, false>(e, c, load, read, finish);
 }
 
 // How a kernel runs the loops.
-template <int SlotsOf, int WidthOf, int RowsOf, bool GeneralOf>
+template <int SlotsOf, int RowsOf, int MemoryRowsOf, bool GeneralOf>
 struct ChunkShape {
-  static constexpr int slots = SlotsOf;        // of a chunk
-  static constexpr int width = WidthOf;        // columns of a run: 8 or 4
-  static constexpr int rows = RowsOf;          // that a thread has under way at once
-  static constexpr bool general = GeneralOf;   // it has the general loop, which needs most registers
+  static constexpr int slots = SlotsOf;              // of a chunk
+  static constexpr int width = 4;                    // columns of a run: no bank conflicts
+  static constexpr int rows = RowsOf;                // that a thread has under way at once (half
+                                                     // as many where gated),
+  static constexpr int memory_rows = MemoryRowsOf;   // and where each reads memory
+  static constexpr bool general = GeneralOf;  // it has the general loop, which needs most registers
 };
 
 // Finishes a chunk of accumulators. T is the type of x, S a ChunkShape. load(row, place, values)
@@ -246,16 +250,16 @@ __device__ __forceinline__ void finish_chunk(const EpilogueArgs& e, EpilogueLoop
       with_activation(e.activation, [&](auto name) {
         constexpr Activation activation = decltype(name)::value;
         if (e.gated) {
-          finish_activation<T, slots, width, rows, true, activation>(e, c, load);
+          finish_activation<T, slots, width, (rows + 1) / 2, true, activation>(e, c, load);
         } else {
           finish_activation<T, slots, width, rows, false, activation>(e, c, load);
         }
       });
       return;
     case EpilogueLoop::residual:
-      return finish_residual<T, slots, width, rows>(e, c, load);
+      return finish_residual<T, slots, width, S::memory_rows>(e, c, load);
     case EpilogueLoop::scaled:
-      return finish_scaled<T, slots, width, rows>(e, c, load);
+      return finish_scaled<T, slots, width, S::memory_rows>(e, c, load);
     case EpilogueLoop::general:
       if constexpr (S::general) {
         if (e.gated) {

@@ -20,7 +20,8 @@ const GemmKernel& plain_gemm_kernel();
 
 // Loads the kernels on the current device, so that no launch has to.
 void load_gemv();
-void load_sm90_gemm();
+// This one says, too, how many clusters of [1] to [8] blocks run at once: see DeviceState.
+void load_sm90_gemm(int (&clusters_at_once)[9]);
 void load_sm80_gemm();
 void load_tf32_gemm();
 void load_plain_gemm();

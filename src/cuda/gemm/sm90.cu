@@ -56,8 +56,11 @@ const GemmKernel& sm90_gemm_kernel() {
   return kernel;
 }
 
-void load_sm90_gemm() {
+void load_sm90_gemm(int (&clusters_at_once)[9]) {
   for (const Sm90Tile& tile : sm90_tiles()) tile.load();
+  for (int size = 1; size <= 8; ++size) {
+    clusters_at_once[size] = Sm90Block<128, 128, 1, Sm90Share::x>::clusters_at_once(size);
+  }
 }
 
 }  // namespace cuda

@@ -58,11 +58,14 @@ struct Sm90Block {
   static constexpr int rows = Rows;
   static constexpr int stage_bytes = 2 * (Rows + Slots) * sm90_tile_k;
   // What the tile's sums need at the end, in the memory of the stages.
-  static constexpr int sums_bytes = 4 * Rows * (Slots + 32);
+  static constexpr int sums_bytes = 4 * Rows * (Slots + 8);
   static constexpr int shared_bytes(int stages) {
-    return 3072 + (stages * stage_bytes > sums_bytes ? stages * stage_bytes : sums_bytes);
+    return 5120 + (stages * stage_bytes > sums_bytes ? stages * stage_bytes : sums_bytes);
   }
   static constexpr int max_stages = 16;
+  // Clusters of `size` blocks that the current device runs at once where each block fills a
+  // multiprocessor. Once loaded.
+  static int clusters_at_once(int size);
   static void launch(const Sm90Args& args, const Sm90Launch& shape);
   static void load();
 };

@@ -32,7 +32,7 @@ struct Block {
   static constexpr int group_rows = by_rows ? Rows / 2 : Rows;
   static constexpr int group_slots = by_rows ? Slots : Slots / 2;
   static constexpr int pitch = sums_pitch(Slots);
-  using Finish = ChunkShape<Slots, 4, 4, true>;
+  using Finish = ChunkShape<Slots, 4, 8, true>;
   static constexpr int x_part = shares_x ? Rows / Cluster : Rows;
   static constexpr int weight_part = shares_weight ? Slots / Cluster : Slots;
   static constexpr int max_stages = 16;
@@ -41,13 +41,15 @@ struct Block {
 
   using Tile = Product<T, group_rows, group_slots>;
 
-  struct Barriers {
+  struct Header {
     cutlass::arch::ClusterTransactionBarrier full[max_stages];
     cutlass::arch::ClusterBarrier empty[max_stages];
     alignas(16) float bias[Slots];
+    float row_scale[Rows];
+    float row_mean[Rows];
   };
-  static constexpr int header_bytes = 2048;
-  static_assert(sizeof(Barriers) <= header_bytes, "fits");
+  static constexpr int header_bytes = 4096;
+  static_assert(sizeof(Header) <= header_bytes, "fits");
 };
 
 // A place in the ring of stages.
@@ -97,7 +99,7 @@ struct Place {
 // The producer's one thread.
 template <class S, int Rows, int Slots, int Cluster>
 __device__ __forceinline__ void produce(const Sm90Args& a, const Place<S>& place, char* stages,
-                                        typename S::Barriers& barriers) {
+                                        typename S::Header& header) {
   const auto neighbours = static_cast<std::uint16_t>(
       Cluster > 1 ? ((1 << Cluster) - 1) << (place.part * Cluster) : 0);
   const int row = place.m * Rows + (S::shares_x ? place.neighbour * S::x_part : 0);
@@ -106,14 +108,14 @@ __device__ __forceinline__ void produce(const Sm90Args& a, const Place<S>& place
   const auto load_x_at = [&](int stage, int k) {
     char* to = stages + stage * S::stage_bytes;
     if (S::shares_x) to += place.neighbour * S::x_part * sm90_tile_k * 2;
-    const Target target{reinterpret_cast<std::uint64_t*>(&barriers.full[stage]), to,
+    const Target target{reinterpret_cast<std::uint64_t*>(&header.full[stage]), to,
                         S::shares_x ? neighbours : std::uint16_t{0}};
     load_x(a, target, (place.first_k + k) * sm90_tile_k, row);
   };
   const auto load_weight_at = [&](int stage, int k) {
     char* to = stages + stage * S::stage_bytes + S::x_bytes;
     if (S::shares_weight) to += place.neighbour * S::weight_part * sm90_tile_k * 2;
-    const Target target{reinterpret_cast<std::uint64_t*>(&barriers.full[stage]), to,
+    const Target target{reinterpret_cast<std::uint64_t*>(&header.full[stage]), to,
                         S::shares_weight ? neighbours : std::uint16_t{0}};
     load_weight(a, target, (place.first_k + k) * sm90_tile_k, slot);
   };
@@ -122,19 +124,22 @@ __device__ __forceinline__ void produce(const Sm90Args& a, const Place<S>& place
   const int first = place.k_tiles < a.stages ? place.k_tiles : a.stages;
   if (!a.weight_ahead) await_predecessor();
   for (int stage = 0; stage < first; ++stage) {
-    barriers.full[stage].arrive_and_expect_tx(S::stage_bytes);
+    header.full[stage].arrive_and_expect_tx(S::stage_bytes);
     load_weight_at(stage, stage);
+    if (!a.weight_ahead) load_x_at(stage, stage);
   }
-  if (a.weight_ahead) await_predecessor();
+  if (a.weight_ahead) {
+    await_predecessor();
+    for (int stage = 0; stage < first; ++stage) load_x_at(stage, stage);
+  }
   release_successor();
-  for (int stage = 0; stage < first; ++stage) load_x_at(stage, stage);
 
   Ring ring;
   if (first == a.stages) ring.phase = 1;
   ring.stage = first == a.stages ? 0 : first;
   for (int k = first; k < place.k_tiles; ++k) {
-    barriers.empty[ring.stage].wait(ring.phase ^ 1);
-    barriers.full[ring.stage].arrive_and_expect_tx(S::stage_bytes);
+    header.empty[ring.stage].wait(ring.phase ^ 1);
+    header.full[ring.stage].arrive_and_expect_tx(S::stage_bytes);
     load_weight_at(ring.stage, k);
     load_x_at(ring.stage, k);
     ring.next(a.stages);
@@ -144,7 +149,7 @@ __device__ __forceinline__ void produce(const Sm90Args& a, const Place<S>& place
 // A consumer warpgroup: its part of the tile's sums, in registers.
 template <class S, int Rows, int Slots, int Cluster, class Sums>
 __device__ __forceinline__ void multiply(const Sm90Args& a, const Place<S>& place, char* stages,
-                                         typename S::Barriers& barriers, int group, int thread,
+                                         typename S::Header& header, int group, int thread,
                                          Sums& sums) {
   using Tile = typename S::Tile;
   using Type = typename Tile::Type;
@@ -155,7 +160,7 @@ __device__ __forceinline__ void multiply(const Sm90Args& a, const Place<S>& plac
   const int lane = thread % 32;
   const auto release = [&](int stage) {
     if (lane < Cluster) {
-      barriers.empty[stage].arrive(static_cast<std::uint32_t>(place.part * Cluster + lane));
+      header.empty[stage].arrive(static_cast<std::uint32_t>(place.part * Cluster + lane));
     }
   };
   Ring ring;
@@ -169,7 +174,7 @@ __device__ __forceinline__ void multiply(const Sm90Args& a, const Place<S>& plac
                                     typename Tile::template Layout<S::group_slots, 1>{});
     const auto x_fragments = part.make_fragment_A(part.partition_A(x));
     const auto weight_fragments = part.make_fragment_B(part.partition_B(weight));
-    barriers.full[ring.stage].wait(ring.phase);
+    header.full[ring.stage].wait(ring.phase);
     warpgroup_fence_operand(sums);
     warpgroup_arrive();
 #pragma unroll
@@ -193,37 +198,65 @@ __device__ __forceinline__ void multiply(const Sm90Args& a, const Place<S>& plac
   }
 }
 
-// Finishes this block's share of the tile: all of it, or every split-th run of its rows, summed over
-// the parts of k.
-template <class T, class S, int Rows, int Slots, int Cluster>
-__device__ __forceinline__ void finish(const Sm90Args& a, const Place<S>& place, float* tile,
-                                       float* bias, int thread) {
-  const EpilogueArgs& e = a.epilogue;
-  Chunk rows;
-  rows.row0 = place.m * Rows;
-  const std::int64_t left = e.m - rows.row0;
-  rows.rows = static_cast<int>(left < Rows ? left : Rows);
-  rows.thread = thread + place.part * consumer_threads;
-  rows.threads = consumer_threads * a.split;
+// Adds up the parts of k for `rows` rows of the tile from `first` on: in this block's own tile, whose
+// rows no other block reads. In the order of the parts.
+template <class S, int Slots, int Cluster>
+__device__ __forceinline__ void add_parts(const Sm90Args& a, const Place<S>& place, float* tile,
+                                          int first, int rows, int thread) {
   const auto cluster = cooperative_groups::this_cluster();
-  rows.column0 = place.n * tile_columns(e.gated, Slots);
-  rows.bias = bias;
-  const auto load = [&](int row, int at, auto& values) {
-    const float* from = tile + row * S::pitch + at;
-    if (a.split == 1) return load_run(from, values);
-    load_run(cluster.map_shared_rank(from, static_cast<unsigned>(place.neighbour)), values);
+  constexpr int runs = Slots / 4;
+#pragma unroll 2
+  for (int i = thread; i < rows * runs; i += consumer_threads) {
+    float4* const own = reinterpret_cast<float4*>(tile + (first + i / runs) * S::pitch) + i % runs;
+    float4 parts[max_split];
+#pragma unroll
+    for (int part = 0; part < max_split; ++part) {
+      if (part < a.split) {
+        const int rank = part * Cluster + place.neighbour;
+        parts[part] = *cluster.map_shared_rank(own, static_cast<unsigned>(rank));
+      }
+    }
+    float4 sum = parts[0];
 #pragma unroll
     for (int part = 1; part < max_split; ++part) {
       if (part < a.split) {
-        float more[S::Finish::width];
-        const int rank = part * Cluster + place.neighbour;
-        load_run(cluster.map_shared_rank(from, static_cast<unsigned>(rank)), more);
-#pragma unroll
-        for (int i = 0; i < S::Finish::width; ++i) values[i] += more[i];
+        sum.x += parts[part].x;
+        sum.y += parts[part].y;
+        sum.z += parts[part].z;
+        sum.w += parts[part].w;
       }
     }
-  };
-  finish_chunk<T, typename S::Finish>(e, a.loop, rows, load);
+    *own = sum;
+  }
+  cutlass::arch::NamedBarrier::sync(consumer_threads, 1);
+}
+
+// Finishes this block's share of the tile: all of it, or where k is split an equal part of the rows.
+template <class T, class S, int Rows, int Slots, int Cluster>
+__device__ __forceinline__ void finish(const Sm90Args& a, const Place<S>& place, float* tile,
+                                       const typename S::Header& header, int thread) {
+  const EpilogueArgs& e = a.epilogue;
+  const std::int64_t left = e.m - place.m * Rows;
+  const int rows = static_cast<int>(left < Rows ? left : Rows);
+  int first = 0, end = rows;
+  if (a.split > 1) {
+    first = rows * place.part / a.split;
+    end = rows * (place.part + 1) / a.split;
+    add_parts<S, Slots, Cluster>(a, place, tile, first, end - first, thread);
+  }
+  Chunk chunk;
+  chunk.row0 = place.m * Rows + first;
+  chunk.column0 = place.n * tile_columns(e.gated, Slots);
+  chunk.rows = end - first;
+  chunk.thread = thread;
+  chunk.threads = consumer_threads;
+  chunk.bias = header.bias;
+  chunk.row_scale = header.row_scale + first;
+  chunk.row_mean = header.row_mean + first;
+  const float* const from = tile + first * S::pitch;
+  finish_chunk<T, typename S::Finish>(e, a.loop, chunk, [&](int row, int at, auto& values) {
+    load_run(from + row * S::pitch + at, values);
+  });
 }
 
 template <class T, int Rows, int Slots, int Cluster, Sm90Share Share>
@@ -233,7 +266,7 @@ __global__ void __launch_bounds__(
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
   using S = Block<T, Rows, Slots, Cluster, Share>;
   char* const shared = aligned_shared();
-  auto& barriers = *reinterpret_cast<typename S::Barriers*>(shared);
+  auto& header = *reinterpret_cast<typename S::Header*>(shared);
   char* const stages = shared + S::header_bytes;
   const int group = static_cast<int>(threadIdx.x) / warpgroup;  // 2: the producer
   const int thread = static_cast<int>(threadIdx.x) % warpgroup;
@@ -249,15 +282,15 @@ __global__ void __launch_bounds__(
   };
   if (threadIdx.x == consumer_threads) prefetch_maps(a);
   if (threadIdx.x < a.stages) {
-    barriers.full[threadIdx.x].init(1);
-    barriers.empty[threadIdx.x].init(Cluster * consumer_threads / 32);
+    header.full[threadIdx.x].init(1);
+    header.empty[threadIdx.x].init(Cluster * consumer_threads / 32);
     cutlass::arch::fence_barrier_init();
   }
   meet();
 
   float* const tile = reinterpret_cast<float*>(stages);
   if (group == 2) {
-    if (thread == 0) produce<S, Rows, Slots, Cluster>(a, place, stages, barriers);
+    if (thread == 0) produce<S, Rows, Slots, Cluster>(a, place, stages, header);
     __syncwarp();
     if (clustered && a.split > 1) meet();
   } else {
@@ -265,13 +298,14 @@ __global__ void __launch_bounds__(
     const int column0 = place.n * tile_columns(a.epilogue.gated, Slots);
     await_predecessor();
     if (consumer < Slots) {
-      barriers.bias[consumer] = place_bias<Slots>(a.epilogue, column0, consumer);
+      header.bias[consumer] = place_bias<Slots>(a.epilogue, column0, consumer);
     }
     if (consumer < Rows && place.part == 0) {
       prefetch_residual(a.epilogue, place.m * Rows, column0, Slots, consumer);
     }
+    stage_row_scales(a, place.m * Rows, Rows, header.row_scale, header.row_mean, consumer);
     auto sums = S::Tile::sums();
-    multiply<S, Rows, Slots, Cluster>(a, place, stages, barriers, group, thread, sums);
+    multiply<S, Rows, Slots, Cluster>(a, place, stages, header, group, thread, sums);
     // Both warpgroups are done with the stages, in whose memory the sums go now.
     cutlass::arch::NamedBarrier::sync(consumer_threads, 1);
     float* const to = tile + (S::by_rows ? group * S::group_rows * S::pitch : 0);
@@ -287,9 +321,9 @@ __global__ void __launch_bounds__(
     } else {
       cutlass::arch::NamedBarrier::sync(consumer_threads, 1);
     }
-    finish<T, S, Rows, Slots, Cluster>(a, place, tile, barriers.bias, consumer);
+    finish<T, S, Rows, Slots, Cluster>(a, place, tile, header, consumer);
   }
-  // Nobody leaves while others read its sums or arrive at its barriers.
+  // Nobody leaves while others read its sums or arrive at its header.
   if (clustered) meet();
 #endif
 }
@@ -311,6 +345,24 @@ void Sm90Block<Rows, Slots, Cluster, Share>::launch(const Sm90Args& args, const 
     cuda::launch("cuda.sm90", sm90::sm90_block<__nv_bfloat16, Rows, Slots, Cluster, Share>, shape,
                  args);
   }
+}
+
+template <int Rows, int Slots, int Cluster, Sm90Share Share>
+int Sm90Block<Rows, Slots, Cluster, Share>::clusters_at_once(int size) {
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(static_cast<unsigned>(size));
+  config.blockDim = dim3(sm90::consumer_threads + 32);
+  config.dynamicSmemBytes = sm90::max_shared;
+  cudaLaunchAttribute cluster{};
+  cluster.id = cudaLaunchAttributeClusterDimension;
+  cluster.val.clusterDim = {static_cast<unsigned>(size), 1, 1};
+  config.attrs = &cluster;
+  config.numAttrs = 1;
+  int count = 0;
+  check(cudaOccupancyMaxActiveClusters(
+            &count, sm90::sm90_block<__nv_bfloat16, Rows, Slots, Cluster, Share>, &config),
+        "cudaOccupancyMaxActiveClusters");
+  return count;
 }
 
 template <int Rows, int Slots, int Cluster, Sm90Share Share>

@@ -28,9 +28,9 @@ inline constexpr int warpgroup = 128;
 inline constexpr int threads = 3 * warpgroup;  // a producer and two consumers
 inline constexpr int max_shared = 227 * 1024;
 
-// Floats from one row of sums in shared memory to the next: 8 over a multiple of 32 spreads the
-// stores over all banks.
-constexpr int sums_pitch(int slots) { return (slots + 23) / 32 * 32 + 8; }
+// Floats from one row of sums in shared memory to the next: an odd multiple of 8 spreads the stores
+// over all banks.
+constexpr int sums_pitch(int slots) { return slots / 8 % 2 == 0 ? slots + 8 : slots; }
 
 template <class T>
 using MmaType =
@@ -129,6 +129,15 @@ __device__ __forceinline__ void store_sums(const EpilogueArgs& e, const Sums& su
       *reinterpret_cast<float2*>(at + (i / 2 * 64 + i % 2 * 8) * Pitch) = pair;
     }
   }
+}
+
+// Brings row_scale and row_mean of `rows` rows from row0 on to shared memory, a row a thread, where
+// the loop takes them from there.
+__device__ inline void stage_row_scales(const Sm90Args& a, int row0, int rows, float* scale,
+                                        float* mean, int thread) {
+  if (a.loop != EpilogueLoop::scaled || thread >= rows || row0 + thread >= a.epilogue.m) return;
+  scale[thread] = a.epilogue.row_scale.at(row0 + thread);
+  if (a.epilogue.row_mean.present()) mean[thread] = a.epilogue.row_mean.at(row0 + thread);
 }
 
 __device__ inline void prefetch_maps(const Sm90Args& a) {

@@ -22,15 +22,16 @@ struct PingPong {
   static constexpr int x_bytes = 2 * rows * sm90_tile_k;
   static constexpr int weight_bytes = 2 * Slots * sm90_tile_k;
   static constexpr int stage_bytes = x_bytes + weight_bytes;
-  static constexpr int chunk = Slots % 64 == 0 ? 64 : Slots % 32 == 0 ? 32 : 40;
-  static constexpr int chunks = Slots / chunk;  // finished one after another
+  static constexpr int chunk = Slots % 64 == 0 ? 64 : 32;  // slots finished at a time
+  static constexpr int chunks = Slots / chunk;
   static constexpr int pitch = sums_pitch(chunk);
-  using Finish = ChunkShape<chunk, 4, (Slots > 128 ? 2 : 4), (Slots <= 128)>;
-  static constexpr int budget = max_shared - 2048 - 4 * rows * pitch;
-  static constexpr int stages = budget / stage_bytes < 8 ? budget / stage_bytes : 8;
-  static constexpr int part = Slots / Cluster;  // slots that one block of the cluster loads
+  static constexpr bool roomy = Slots <= 128;  // enough registers for the fastest loops
+  using Finish = ChunkShape<chunk, (roomy ? 4 : 1), 2, roomy>;
   static constexpr int consumer_registers = Slots > 160 ? 240 : 232;
   static constexpr int producer_registers = Slots > 160 ? 24 : 40;
+  static constexpr int budget = max_shared - 8192 - 4 * rows * pitch;
+  static constexpr int stages = budget / stage_bytes < 8 ? budget / stage_bytes : 8;
+  static constexpr int part = Slots / Cluster;  // slots that one block of the cluster loads
   static_assert(Slots % chunk == 0 && part % 8 == 0 && stages >= 3, "whole parts and a pipeline");
 
   using Pipeline = cutlass::PipelineTmaAsync<stages>;
@@ -42,6 +43,8 @@ struct PingPong {
     alignas(1024) char weight[stages * weight_bytes];
     alignas(128) float sums[rows * pitch];
     alignas(16) float bias[chunk];
+    float row_scale[2][rows];  // of each warpgroup's tile
+    float row_mean[2][rows];
     typename Pipeline::SharedStorage pipeline;
     typename Turns::SharedStorage turns;
   };
@@ -105,7 +108,9 @@ __device__ __forceinline__ void consume(const Sm90Args& a, typename S::Storage& 
     walk.tile(a, row0, column0);
     row0 = (row0 * Cluster + rank) * S::rows;
     column0 *= tile_columns(a.epilogue.gated, Slots);
-    prefetch_residual(a.epilogue, row0, column0, tile_columns(a.epilogue.gated, Slots), thread);
+    prefetch_residual(a.epilogue, row0, column0, Slots, thread);
+    stage_row_scales(a, row0, S::rows, storage.row_scale[group], storage.row_mean[group],
+                     thread);
     turns.wait();
     auto released = state;
     mma.accumulate_ = GMMA::ScaleOut::Zero;
@@ -136,10 +141,13 @@ __device__ __forceinline__ void consume(const Sm90Args& a, typename S::Storage& 
     turns.wait();
     Chunk rows;
     rows.row0 = row0;
-    rows.rows = static_cast<int>(a.epilogue.m - row0 < S::rows ? a.epilogue.m - row0 : S::rows);
+    const int left = static_cast<int>(a.epilogue.m) - row0;
+    rows.rows = left < S::rows ? left : S::rows;
     rows.thread = thread;
     rows.threads = warpgroup;
     rows.bias = storage.bias;
+    rows.row_scale = storage.row_scale[group];
+    rows.row_mean = storage.row_mean[group];
     const auto finish = [&](int chunk) {
       rows.column0 = column0 + chunk * tile_columns(a.epilogue.gated, S::chunk);
       if (thread < S::chunk) {

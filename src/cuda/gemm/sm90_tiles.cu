@@ -2,6 +2,7 @@
 #include "cuda/gemm/sm90_tiles.hpp"
 
 #include <algorithm>
+#include <cmath>
 
 #include "cuda/gemm/tensor_map.hpp"
 
@@ -18,16 +19,23 @@ std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; 
 std::int64_t k_tiles(const Gemm& g) { return ceil_div(g.k, sm90_tile_k); }
 
 template <int Slots, int Cluster>
-Sm90Tile ping_pong() {
+Sm90Tile ping_pong(double step, double epilogue) {
   using Kernel = Sm90PingPong<Slots, Cluster>;
-  return {Kernel::rows, Slots, Cluster, Sm90Share::weight, true, 1, &Kernel::launch, &Kernel::load};
+  return {Kernel::rows, Slots, Cluster,         Sm90Share::weight, true, 1, step,
+          epilogue,     &Kernel::launch, &Kernel::load};
 }
 
-template <int Rows, int Slots, int Cluster, Sm90Share Share>
-Sm90Tile block() {
-  using Kernel = Sm90Block<Rows, Slots, Cluster, Share>;
+template <int Rows, int Slots, int Cluster>
+Sm90Tile block(double step, double epilogue) {
+  using Kernel = Sm90Block<Rows, Slots, Cluster, Sm90Share::x>;
   const int at_once = Rows * Slots <= 128 * 128 ? 2 : 1;
-  return {Rows, Slots, Cluster, Share, false, at_once, &Kernel::launch, &Kernel::load};
+  return {Rows, Slots,    Cluster,         Sm90Share::x, false, at_once, step,
+          epilogue, &Kernel::launch, &Kernel::load};
+}
+
+// Clusters of c blocks that run at once, one block a multiprocessor.
+std::int64_t clusters_at_once(const DeviceState& device, int c) {
+  return std::max(1, device.clusters_at_once[c]);
 }
 
 Sm90Choice choice_of(const Gemm& g, const Sm90Tile& t, int split, const DeviceState& device) {
@@ -46,9 +54,10 @@ Sm90Choice choice_of(const Gemm& g, const Sm90Tile& t, int split, const DeviceSt
   }
   const std::int64_t blocks = clusters * t.cluster * split;
   c.blocks = static_cast<unsigned>(std::min<std::int64_t>(blocks, 2147483647));
-  // Where there is a multiprocessor for every block, none should take two: they get memory that two
-  // do not fit beside.
-  const bool two = t.per_multiprocessor == 2 && blocks > device.sm_count;
+  // Where all blocks run at once, one a multiprocessor, none should take two: they get memory that
+  // two do not fit beside.
+  const bool two =
+      t.per_multiprocessor == 2 && clusters > clusters_at_once(device, t.cluster * split);
   const int budget = (two ? half_shared_bytes : shared_bytes) - 4096;
   c.stages = std::min(budget / t.stage_bytes(), 16);
   return c;
@@ -58,20 +67,17 @@ Sm90Choice choice_of(const Gemm& g, const Sm90Tile& t, int split, const DeviceSt
 
 const std::vector<Sm90Tile>& sm90_tiles() {
   static const std::vector<Sm90Tile> tiles = {
-      ping_pong<128, 1>(),
-      ping_pong<128, 2>(),
-      ping_pong<160, 2>(),
-      ping_pong<192, 2>(),
-      ping_pong<200, 1>(),
-      block<64, 64, 1, Sm90Share::x>(),
-      block<64, 128, 1, Sm90Share::x>(),
-      block<64, 128, 2, Sm90Share::x>(),
-      block<128, 64, 1, Sm90Share::x>(),
-      block<128, 128, 1, Sm90Share::x>(),
-      block<128, 128, 2, Sm90Share::x>(),
-      block<128, 200, 1, Sm90Share::x>(),
-      block<128, 256, 1, Sm90Share::x>(),
-      block<256, 128, 1, Sm90Share::x>(),
+      ping_pong<128, 1>(1.30, 1.2),  //
+      ping_pong<128, 2>(1.29, 1.4),  //
+      ping_pong<160, 2>(1.27, 2.2),  //
+      block<64, 64, 1>(2.34, 1.7),   //
+      block<64, 128, 1>(1.74, 1.2),  //
+      block<64, 128, 2>(1.80, 1.6),  //
+      block<128, 64, 1>(1.58, 2.3),  //
+      block<128, 128, 1>(1.26, 2.7), //
+      block<128, 128, 2>(1.23, 3.3), //
+      block<128, 200, 1>(1.16, 3.9), //
+      block<128, 256, 1>(1.16, 4.0), //
   };
   return tiles;
 }
@@ -95,29 +101,26 @@ std::vector<Sm90Choice> sm90_choices(const Gemm& g, const DeviceState& device) {
   return choices;
 }
 
+// Fitted to sweeps of benchmarks/cpp/sm90_sweep.cu on an H200.
 double sm90_microseconds(const Gemm& g, const Sm90Choice& c, const DeviceState& device) {
+  constexpr double multiply_adds = 2048 * 1.65e3;  // of a multiprocessor in a microsecond
+  constexpr double bytes = 3.75e6;                 // of memory in a microsecond
   const Sm90Tile& t = *c.tile;
-  constexpr double clock = 1.6e3;         // cycles a microsecond under load
-  constexpr double multiply_adds = 2048;  // a cycle and multiprocessor
-  constexpr double l2_bytes = 48;         // a cycle and multiprocessor
-  constexpr double memory_bytes = 4.2e6;  // a microsecond
-  const bool along_m = t.share == Sm90Share::weight;
-  const double k_steps = static_cast<double>(ceil_div(k_tiles(g), c.split));
-  const double bytes = 2.0 * sm90_tile_k *
-                       (t.rows / (along_m ? 1.0 : t.cluster) + t.slots / (along_m ? t.cluster : 1.0));
-  const double step = std::max(1.05 * t.rows * t.slots * sm90_tile_k / multiply_adds, bytes / l2_bytes);
-  const double at_once = t.ping_pong || c.stages * t.stage_bytes() > half_shared_bytes
-                             ? 1
-                             : t.per_multiprocessor;
-  const double tiles = static_cast<double>(c.tiles_m * c.tiles_n * t.cluster) * c.split;
-  const double places = static_cast<double>(device.sm_count / t.cluster * t.cluster);
-  const double epilogue = 0.12 * t.rows * t.slots + (c.split > 1 ? 2000 : 0);
-  double cycles = std::ceil(tiles / places) * k_steps * step;
-  cycles += t.ping_pong ? epilogue : std::ceil(tiles / places / at_once) * epilogue;
+  const double step = t.step * t.rows * t.slots * sm90_tile_k / multiply_adds;
+  const double steps = static_cast<double>(ceil_div(k_tiles(g), c.split));
+  const std::int64_t clusters = c.tiles_m * c.tiles_n;
+  const std::int64_t places = clusters_at_once(device, t.cluster * c.split);
+  const double products = static_cast<double>(ceil_div(clusters, places)) * steps * step;
   const double memory =
       2.0 * (static_cast<double>(g.weight_rows()) * g.k + static_cast<double>(g.m) * (g.k + g.n)) /
-      memory_bytes;
-  return std::max(cycles / clock, memory) + 3.0;
+      bytes;
+  // The longer of the two hides most of the other.
+  const double main = std::pow(std::pow(products, 4) + std::pow(memory, 4), 0.25);
+  if (t.ping_pong) return 2.3 + main + t.epilogue;
+  const std::int64_t at_once =
+      places * (t.per_multiprocessor == 2 && clusters > places ? 2 : 1);
+  const double ends = static_cast<double>(ceil_div(clusters, at_once)) * t.epilogue;
+  return main + ends + (c.split > 1 ? 1.6 + 0.23 * (c.split - 1) : 0.0);
 }
 
 Sm90Choice sm90_choose(const Gemm& g, const DeviceState& device) {

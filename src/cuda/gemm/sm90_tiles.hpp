@@ -20,6 +20,8 @@ struct Sm90Tile {
   Sm90Share share;
   bool ping_pong;
   int per_multiprocessor;  // blocks that may run on one at once
+  double step;             // measured time of a step of k over that of its multiply-adds alone
+  double epilogue;         // measured microseconds of one tile's start and end
   void (*launch)(const Sm90Args&, const Sm90Launch&);
   void (*load)();
 

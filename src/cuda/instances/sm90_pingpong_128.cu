@@ -1,4 +1,4 @@
-// The ping-pong Hopper GEMM with tiles of 128 rows by 128 slots.
+// The ping-pong Hopper GEMM with tiles of 128 slots.
 #include "cuda/gemm/sm90_pingpong.cuh"
 
 namespace postlude {

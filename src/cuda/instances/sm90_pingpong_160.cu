@@ -1,4 +1,4 @@
-// The ping-pong Hopper GEMM with tiles of 128 rows by 160 slots.
+// The ping-pong Hopper GEMM with tiles of 160 slots.
 #include "cuda/gemm/sm90_pingpong.cuh"
 
 namespace postlude {

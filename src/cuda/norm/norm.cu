@@ -1,8 +1,9 @@
-// LayerNorm, RMSNorm and plain sums over rows, or their statistics alone, in fp32: each row is read
-// once and each stored tensor rounded once.
+// LayerNorm, RMSNorm and plain sums over rows, or their statistics alone, in fp32: each stored
+// tensor is rounded once.
 #include "cuda/device.hpp"
 #include "cuda/launch.cuh"
 #include "cuda/norm/norm.hpp"
+#include "cuda/norm/row_runs.cuh"
 #include "cuda/norm/statistics.cuh"
 
 namespace postlude {
@@ -10,12 +11,13 @@ namespace detail {
 namespace cuda {
 namespace {
 
-constexpr int long_threads = 512;  // of rows too long for registers
-constexpr int most_staged_bytes = 2 * 4 * block_threads * run_width * sizeof(float);
+constexpr int long_threads = 1024;  // of rows too long for registers
 
 struct NormArgs {
   std::int64_t m = 0;
   std::int64_t h = 0;
+  std::int64_t first_row = 0;
+  float inverse_h = 0.0f;
   RowsArg x, residual, add_after;
   VectorArg bias;
   NormKind kind = NormKind::none;
@@ -26,28 +28,15 @@ struct NormArgs {
   float* rstd_out = nullptr;
   float* mean_out = nullptr;
   RowSplit split;
-  unsigned bias_offset = 0;  // of the staged norm_bias in shared memory
 };
+
+// Of each stored tensor and of statistics, those of 16-bit rows are not told by a correction.
+template <class T>
+constexpr bool exact_mean = sizeof(T) == 4;
 
 __device__ inline void store_statistics(const NormArgs& a, const Statistics& s, std::int64_t row) {
   if (a.rstd_out != nullptr) a.rstd_out[row] = s.rstd;
   if (a.mean_out != nullptr) a.mean_out[row] = s.mean + s.correction;
-}
-
-// n = norm(r) but for the norm's bias and what follows.
-template <int Width>
-__device__ inline void scale_run(const NormArgs& a, const Statistics& s, const float (&r)[Width],
-                                 const float (&weight)[Width], float (&n)[Width]) {
-#pragma unroll
-  for (int i = 0; i < Width; ++i) {
-    n[i] = (r[i] - s.mean - s.correction) * s.rstd * (weight[i] + a.weight_offset);
-  }
-}
-
-template <int Width>
-__device__ inline void fill(float (&values)[Width], float value) {
-#pragma unroll
-  for (int i = 0; i < Width; ++i) values[i] = value;
 }
 
 template <int Width>
@@ -56,202 +45,300 @@ __device__ inline void add(float (&sum)[Width], const float (&other)[Width]) {
   for (int i = 0; i < Width; ++i) sum[i] += other[i];
 }
 
-template <class T, int Width>
-__device__ inline void store_run(const RowsArg& rows, std::int64_t row, std::int64_t column,
-                                 const float (&values)[Width], bool vector) {
-  Run<T, Width> run;
+// n = norm(r). load(vector, values) reads the run's columns of a vector.
+template <bool Exact, int Width, class Load>
+__device__ inline void normalise(const NormArgs& a, const Statistics& s, float (&n)[Width],
+                                 Load&& load) {
+  float other[Width];
 #pragma unroll
-  for (int i = 0; i < Width; ++i) run.value[i] = from_float<T>(values[i]);
-  run.store(static_cast<T*>(rows.data) + row * rows.stride + column, Width, vector);
-}
-
-// Rows that fit into registers. The next row's x is on its way while the present one is summed up.
-template <class Form>
-__global__ void __launch_bounds__(block_threads, Form::blocks)
-    norm_held(const __grid_constant__ NormArgs a) {
-  using T = typename Form::Type;
-  constexpr int width = Form::width;
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
-  if (Form::cluster) return;  // there are none, and it is not launched
-#endif
-  __shared__ SumMemory<block_threads / 32 * (Form::cluster ? max_ranks : 1)> memory;
-  const RowSplit& split = a.split;
-  const Seat seat = Seat::of(split);
-  await_predecessor();
-  release_successor();
-  if constexpr (Form::cluster) cluster_barrier();
-  const std::int64_t step = static_cast<std::int64_t>(gridDim.x) / split.ranks * split.rows;
-  std::int64_t row = static_cast<std::int64_t>(blockIdx.x) / split.ranks * split.rows + seat.row;
-  HeldRuns<Form> x, residual;
-  x.load(a.x, row, seat, row < a.m);
-  if (!Form::reads && a.residual.present()) residual.load(a.residual, row, seat, row < a.m);
-  const StagedVector<Form> weight(a.weight, 0, seat);
-  const StagedVector<Form> norm_bias(a.norm_bias, a.bias_offset, seat);
-  int turn = 0;
-  const auto sum_warp = [&](float2 v) {
-    if constexpr (Form::cluster) return sum_cluster(v, split, memory, turn);
-    return sum_warps(v, split.warps, memory, turn);
-  };
-  struct {
-    const decltype(sum_warp)& over_warps;
-    int lanes;
-    __device__ float2 one(float2 v) const {
-      sum_lanes<1>(lanes, v);
-      return over_warps(v);
-    }
-    __device__ float2 two(float2 v) const {
-      sum_lanes<2>(lanes, v);
-      return over_warps(v);
-    }
-  } const sum{sum_warp, split.lanes};
-  // As long as the first of the block's rows is one: all its threads meet at each sum.
-  for (; row - seat.row < a.m; row += step) {
-    const bool valid = row < a.m;
-    float r[Form::held][width];
-    seat.for_runs<Form>([&](int i, int, bool) {
+  for (int i = 0; i < Width; ++i) {
+    n[i] -= s.mean;
+    if (Exact) n[i] -= s.correction;
+    n[i] *= s.rstd;
+    other[i] = 1.0f;
+  }
+  if (a.weight.present()) load(a.weight, other);
+  if (a.weight_offset != 0.0f) {
 #pragma unroll
-      for (int e = 0; e < width; ++e) r[i][e] = to_float(x.run[i].value[e]);
-    });
-    if (!Form::reads && a.residual.present()) {
-      seat.for_runs<Form>([&](int i, int, bool) {
+    for (int i = 0; i < Width; ++i) other[i] += a.weight_offset;
+  }
 #pragma unroll
-        for (int e = 0; e < width; ++e) r[i][e] += to_float(residual.run[i].value[e]);
-      });
-    }
-    if (!Form::reads && a.bias.present()) {
-      seat.for_runs<Form>([&](int i, int run, bool active) {
-        float bias[width];
-        a.bias.load_floats(run * width, active ? width : 0, bias);
-        add(r[i], bias);
-      });
-    }
-    x.load(a.x, row + step, seat, row + step < a.m);
-    if (!Form::reads && a.r_out.present() && valid) {
-      seat.for_runs<Form>([&](int i, int run, bool active) {
-        if (active) store_run<T>(a.r_out, row, run * width, r[i], Form::vector);
-      });
-    }
-    const Statistics s = row_statistics(
-        a.kind, static_cast<float>(a.h), a.eps,
-        [&](auto&& f) {
-          seat.for_runs<Form>(
-              [&](int i, int, bool active) { f(r[i], [&](int) { return active; }); });
-        },
-        sum);
-    if (seat.first == 0 && valid) store_statistics(a, s, row);
-    if (Form::reads) continue;
-    cute::cp_async_wait<0>();
-    if (a.n_out.present() && valid) {
-      seat.for_runs<Form>([&](int i, int run, bool active) {
-        if (!active) return;
-        const int column = run * width;
-        float other[width], n[width];
-        fill(other, 1.0f);
-        if (weight.present()) weight.load(i, run, other);
-        scale_run(a, s, r[i], other, n);
-        if (norm_bias.present()) {
-          norm_bias.load(i, run, other);
-          add(n, other);
-        }
-        if (a.add_after.present()) {
-          a.add_after.load_floats(row, column, width, other);
-          add(n, other);
-        }
-        store_run<T>(a.n_out, row, column, n, Form::vector);
-      });
-    }
-    if (a.residual.present()) residual.load(a.residual, row + step, seat, row + step < a.m);
+  for (int i = 0; i < Width; ++i) n[i] *= other[i];
+  if (a.norm_bias.present()) {
+    load(a.norm_bias, other);
+    add(n, other);
   }
 }
 
-// The columns of one run of a long row.
-struct Span {
-  std::int64_t column;
-  int count;
+// A thread's columns of a row: as they lie in memory, or the sums that they are part of.
+template <class Form>
+struct HeldRow {
+  using T = typename Form::Type;
+  static constexpr int width = Form::width;
 
-  __device__ static Span of(std::int64_t run, std::int64_t h) {
-    const std::int64_t column = run * run_width;
-    const std::int64_t left = h - column;
-    return {column, left >= run_width ? run_width : static_cast<int>(left)};
+  Seat<Form>& seat;
+  uint4 packed[Form::adds ? 1 : held_runs];
+  float sums[Form::adds ? held_runs : 1][width];
+
+  __device__ void load(const NormArgs& a, const RowPath<Form>& path) {
+    if constexpr (!Form::adds) {
+      path.load(a.x, packed);
+    } else {
+      uint4 x[held_runs], residual[held_runs];
+      path.load(a.x, x);
+      if (a.residual.present()) path.load(a.residual, residual);
+#pragma unroll
+      for (int i = 0; i < held_runs; ++i) unpack<T>(x[i], sums[i]);
+      if (a.residual.present()) {
+#pragma unroll
+        for (int i = 0; i < held_runs; ++i) {
+          float other[width];
+          unpack<T>(residual[i], other);
+          add(sums[i], other);
+        }
+      }
+      if (a.bias.present()) {
+#pragma unroll
+        for (int i = 0; i < held_runs; ++i) {
+          if (!seat.active(i)) continue;
+          float other[width];
+          load_vector<Form>(a.bias, seat.column_of(i), seat.count(i), other);
+          add(sums[i], other);
+        }
+      }
+    }
+  }
+
+  __device__ void get(int i, float (&values)[width]) const {
+    if constexpr (Form::adds) {
+#pragma unroll
+      for (int e = 0; e < width; ++e) values[e] = sums[i][e];
+    } else {
+      unpack<T>(packed[i], values);
+    }
+  }
+
+  // Lets no fp32 copies of packed values live on from one pass over them to the next.
+  __device__ void forget_copies() {
+    seat.forget();
+    if constexpr (!Form::adds && sizeof(T) == 2) {
+#pragma unroll
+      for (uint4& p : packed) asm volatile("" : "+r"(p.x), "+r"(p.y), "+r"(p.z), "+r"(p.w));
+    }
   }
 };
 
-using Values = float[run_width];
+// The values of a held row for row_statistics.
+template <class Form>
+struct HeldValues {
+  static constexpr int width = Form::width;
+  HeldRow<Form>& row;
 
-// r = x (+ residual) (+ bias), zeros beyond the row's end.
-template <class T>
-__device__ inline void load_sum(const NormArgs& a, std::int64_t row, Span span, Values& r) {
-  const Run<T, run_width> x = a.x.load<T>(row, span.column, span.count);
-  Values other;
+  __device__ float squares() const {
+    float all = 0.0f;
 #pragma unroll
-  for (int i = 0; i < run_width; ++i) r[i] = to_float(x.value[i]);
-  if (a.residual.present()) {
-    a.residual.load_floats(row, span.column, span.count, other);
-    add(r, other);
+    for (int i = 0; i < held_runs; ++i) {
+      float r[width], sum = 0.0f;
+      row.get(i, r);
+#pragma unroll
+      for (int e = 0; e < width; ++e) sum = fmaf(r[e], r[e], sum);
+      all += sum;
+    }
+    row.forget_copies();
+    return all;
   }
-  if (a.bias.present()) {
-    a.bias.load_floats(span.column, span.count, other);
-    add(r, other);
-  }
-}
 
-// Stores one run of r_out and n_out. All that is read at these columns is read before anything is
-// written there, as the outputs may be the inputs.
-template <class T>
-__device__ inline void finish_long(const NormArgs& a, const Statistics& s, std::int64_t row,
-                                   Span span, const Values& r) {
-  Values n, other;
-  fill(other, 1.0f);
-  if (a.weight.present()) a.weight.load_floats(span.column, span.count, other);
-  scale_run(a, s, r, other, n);
-  if (a.norm_bias.present()) {
-    a.norm_bias.load_floats(span.column, span.count, other);
-    add(n, other);
+  __device__ float sum() const {
+    float all = 0.0f;
+#pragma unroll
+    for (int i = 0; i < held_runs; ++i) {
+      float r[width];
+      row.get(i, r);
+#pragma unroll
+      for (int step = 1; step < width; step *= 2) {
+#pragma unroll
+        for (int e = 0; e < width; e += 2 * step) r[e] += r[e + step];
+      }
+      all += r[0];
+    }
+    row.forget_copies();
+    return all;
   }
-  if (a.add_after.present()) {
-    a.add_after.load_floats(row, span.column, span.count, other);
-    add(n, other);
-  }
-  if (a.r_out.present()) a.r_out.store_floats(row, span.column, span.count, r);
-  if (a.n_out.present()) a.n_out.store_floats(row, span.column, span.count, n);
-}
 
-// Longer rows: each is read once a pass.
-template <class T>
-__global__ void __launch_bounds__(long_threads) norm_long(const __grid_constant__ NormArgs a) {
-  __shared__ SumMemory<long_threads / 32> memory;
+  __device__ float2 about(float center) const {
+    float2 all = make_float2(0.0f, 0.0f);
+#pragma unroll
+    for (int i = 0; i < held_runs; ++i) {
+      if (!row.seat.active(i)) continue;
+      float r[width];
+      row.get(i, r);
+      float2 v = make_float2(0.0f, 0.0f);
+#pragma unroll
+      for (int e = 0; e < width; ++e) {
+        float d = r[e] - center;
+        if (!Form::aligned && e >= row.seat.count(i)) d = 0.0f;
+        v.x += d;
+        v.y = fmaf(d, d, v.y);
+      }
+      all.x += v.x;
+      all.y += v.y;
+    }
+    row.forget_copies();
+    return all;
+  }
+};
+
+// Rows that fit into registers: a block has a few, or one.
+template <class Form>
+__global__ void __launch_bounds__(Form::threads, Form::resident / Form::threads)
+    norm_held(const __grid_constant__ NormArgs a) {
+  using T = typename Form::Type;
+  constexpr int width = Form::width;
+  __shared__ WarpSums of_warp[Form::narrow ? 1 : 32];
   await_predecessor();
   release_successor();
-  int turn = 0;
-  struct {
-    SumMemory<long_threads / 32>& memory;
-    int& turn;
-    __device__ float2 two(float2 v) const {
-      sum_lanes<2>(32, v);
-      return sum_warps(v, long_threads / 32, memory, turn);
+  auto seat = Seat<Form>::of(a.split, a.first_row, a.m, static_cast<int>(a.h));
+  const RowPath<Form> path(seat);
+  HeldRow<Form> row{seat};
+  row.load(a, path);
+  if (Form::adds && a.r_out.present()) {
+#pragma unroll
+    for (int i = 0; i < held_runs; ++i) {
+      if (Form::aligned && !seat.active(i)) continue;
+      float r[width];
+      row.get(i, r);
+      path.store(a.r_out, i, pack<T>(r));
     }
-    __device__ float2 one(float2 v) const { return two(v); }
-  } const sum{memory, turn};
-  for (std::int64_t row = blockIdx.x; row < a.m; row += gridDim.x) {
-    const auto for_runs = [&](auto&& f) {
-      const std::int64_t runs = (a.h + run_width - 1) / run_width;
-      for (std::int64_t run = threadIdx.x; run < runs; run += long_threads) {
-        const Span span = Span::of(run, a.h);
-        Values r;
-        load_sum<T>(a, row, span, r);
-        f(span, r);
-      }
-    };
-    const Statistics s = row_statistics(
-        a.kind, static_cast<float>(a.h), a.eps,
-        [&](auto&& f) {
-          for_runs(
-              [&](Span span, const Values& r) { f(r, [&](int i) { return i < span.count; }); });
-        },
-        sum);
-    if (threadIdx.x == 0) store_statistics(a, s, row);
-    if (!a.r_out.present() && !a.n_out.present()) continue;
-    for_runs([&](Span span, const Values& r) { finish_long<T>(a, s, row, span, r); });
+  }
+  const RowTeam team{seat.lanes, Form::narrow ? 1 : a.split.warps, seat.warp,
+                     seat.columns_of_warp(), of_warp};
+  const Statistics s =
+      row_statistics<exact_mean<T>>(a.kind, a.inverse_h, a.eps, team, HeldValues<Form>{row});
+  if (seat.column == 0 && seat.limit > 0) store_statistics(a, s, seat.row);
+  if (!a.n_out.present()) return;
+#pragma unroll
+  for (int i = 0; i < held_runs; ++i) {
+    if (Form::aligned && !seat.active(i)) continue;
+    float n[width];
+    row.get(i, n);
+    normalise<exact_mean<T>>(a, s, n, [&](const VectorArg& vector, float (&values)[width]) {
+      load_vector<Form>(vector, seat.column_of(i), seat.count(i), values);
+    });
+    if (a.add_after.present()) {
+      uint4 after[1];
+      float other[width];
+      path.load(a.add_after, after, i);
+      unpack<T>(after[0], other);
+      add(n, other);
+    }
+    path.store(a.n_out, i, pack<T>(n));
+  }
+}
+
+// What one thread has summed up of a long row, about the mean of its first columns.
+struct LongValues {
+  float center = 0.0f, all = 0.0f, all_squares = 0.0f, count = 0.0f;
+
+  __device__ float squares() const { return all_squares; }
+  __device__ float sum() const { return fmaf(count, center, all); }
+  __device__ float2 about(float c) const {
+    const float shift = center - c;
+    const float sum = fmaf(count, shift, all);
+    return make_float2(sum, fmaf(shift, all + sum, all_squares));
+  }
+};
+
+// The columns of one run of a long row.
+template <class T>
+struct Span {
+  static constexpr int width = run_columns<T>;
+  std::int64_t column;
+  int count;
+
+  __device__ Span(std::int64_t column, std::int64_t h)
+      : column(column), count(static_cast<int>(min(h - column, std::int64_t{width}))) {}
+
+  __device__ void load(const RowsArg& rows, std::int64_t row, float (&values)[width]) const {
+    const Run<T, width> run = rows.load<T, width>(row, column, count);
+    unpack(run, values);
+  }
+  __device__ void load(const VectorArg& vector, float (&values)[width]) const {
+    vector.load_floats(column, count, values);
+  }
+  __device__ void store(const RowsArg& rows, std::int64_t row, const float (&values)[width]) const {
+    rows.store_floats(row, column, count, values);
+  }
+  // r = x (+ residual) (+ bias), zeros beyond the row's end.
+  __device__ void load_sum(const NormArgs& a, std::int64_t row, float (&r)[width]) const {
+    float other[width];
+    load(a.x, row, r);
+    if (a.residual.present()) {
+      load(a.residual, row, other);
+      add(r, other);
+    }
+    if (a.bias.present()) {
+      load(a.bias, other);
+      add(r, other);
+    }
+  }
+};
+
+// Longer rows, one a block: each is read twice.
+template <class T>
+__global__ void __launch_bounds__(long_threads, 1) norm_long(const __grid_constant__ NormArgs a) {
+  constexpr int width = run_columns<T>;
+  constexpr std::int64_t step = std::int64_t{long_threads} * width;
+  __shared__ WarpSums of_warp[32];
+  await_predecessor();
+  release_successor();
+  const std::int64_t row = a.first_row + blockIdx.x;
+  const std::int64_t first = static_cast<std::int64_t>(threadIdx.x) * width;
+  LongValues values;
+#pragma unroll 2
+  for (std::int64_t column = first; column < a.h; column += step) {
+    const Span<T> span(column, a.h);
+    float r[width];
+    span.load_sum(a, row, r);
+    if (column == first && a.kind == NormKind::layer) {
+#pragma unroll
+      for (int e = 0; e < width; ++e) values.center += r[e] / width;
+    }
+#pragma unroll
+    for (int e = 0; e < width; ++e) {
+      const float d = e < span.count ? r[e] - values.center : 0.0f;
+      values.all += d;
+      values.all_squares = fmaf(d, d, values.all_squares);
+    }
+    values.count += static_cast<float>(span.count);
+  }
+  // All of a warp's columns.
+  int count = static_cast<int>(values.count);
+#pragma unroll
+  for (int distance = 16; distance > 0; distance /= 2) {
+    count += __shfl_xor_sync(0xffffffffu, count, distance);
+  }
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  const RowTeam team{32, long_threads / 32, warp, count, of_warp};
+  const Statistics s = row_statistics<exact_mean<T>>(a.kind, a.inverse_h, a.eps, team, values);
+  if (threadIdx.x == 0) store_statistics(a, s, row);
+  if (!a.r_out.present() && !a.n_out.present()) return;
+  // All that is read at these columns is read before anything is written there, as the outputs may
+  // be the inputs.
+#pragma unroll 2
+  for (std::int64_t column = first; column < a.h; column += step) {
+    const Span<T> span(column, a.h);
+    float r[width], n[width], other[width];
+    span.load_sum(a, row, r);
+#pragma unroll
+    for (int e = 0; e < width; ++e) n[e] = r[e];
+    normalise<exact_mean<T>>(
+        a, s, n, [&](const VectorArg& vector, float (&to)[width]) { span.load(vector, to); });
+    if (a.add_after.present()) {
+      span.load(a.add_after, row, other);
+      add(n, other);
+    }
+    if (a.r_out.present()) span.store(a.r_out, row, r);
+    if (a.n_out.present()) span.store(a.n_out, row, n);
   }
 }
 
@@ -259,6 +346,7 @@ NormArgs norm_args(const NormCall& call) {
   NormArgs a;
   a.m = call.m;
   a.h = call.h;
+  a.inverse_h = 1.0f / static_cast<float>(call.h);
   a.x = rows_arg(call.x, call.m);
   a.residual = rows_arg(call.residual, call.m);
   a.add_after = rows_arg(call.add_after, call.m);
@@ -277,48 +365,33 @@ NormArgs norm_args(const NormCall& call) {
   return a;
 }
 
-// Calls function(Form()) for the form of rows of T that a split, their alignment and what is made
-// of them ask for.
-template <class T, class Function>
-void with_form(const RowSplit& split, bool vector, bool reads, Function&& function) {
-  if (split.width == 1) {
-    if (split.held == 4) return function(RowForm<T, 1, 4, false, false>());
-    if (split.ranks == 1) return function(RowForm<T, 1, 32, false, false>());
-    return function(RowForm<T, 1, 32, false, true>());
+// Whether all that is read and written allows 16 bytes at a time.
+bool all_aligned(const NormArgs& a, int width) {
+  bool aligned = a.h % width == 0;
+  for (const RowsArg* rows : {&a.x, &a.residual, &a.add_after, &a.r_out, &a.n_out}) {
+    aligned = aligned && (rows->data == nullptr || rows->vector);
   }
-  if (vector) {
-    if (split.held == 1) return function(RowForm<T, run_width, 1, true, false>());
-    if (split.ranks == 1) {
-      return reads ? function(RowForm<T, run_width, 4, true, false, true>())
-                   : function(RowForm<T, run_width, 4, true, false>());
-    }
-    return reads ? function(RowForm<T, run_width, 4, true, true, true>())
-                 : function(RowForm<T, run_width, 4, true, true>());
+  for (const VectorArg* vector : {&a.bias, &a.weight, &a.norm_bias}) {
+    aligned = aligned && (vector->data == nullptr || vector->vector);
   }
-  if (split.held == 1) return function(RowForm<T, run_width, 1, false, false>());
-  if (split.ranks == 1) return function(RowForm<T, run_width, 4, false, false>());
-  return function(RowForm<T, run_width, 4, false, true>());
+  return aligned;
 }
 
-template <class Form>
-void launch_held(const NormArgs& args, const DeviceState& device, cudaStream_t stream) {
-  const RowSplit& split = args.split;
-  NormArgs a = args;
-  const std::size_t weight_bytes = StagedVector<Form>::bytes(a.weight, split.threads());
-  a.bias_offset = static_cast<unsigned>(weight_bytes);
-  // As many blocks as are resident at once: each keeps its columns and walks down the rows. Of
-  // clusters, which must lie within a part of the device, a few less.
-  const int resident = device.sm_count * (Form::blocks * block_threads / split.threads());
-  const int teams = split.ranks == 1 ? resident : std::max(1, resident / split.ranks * 7 / 8);
-  const std::int64_t wanted = (a.m + split.rows - 1) / split.rows;
-  LaunchShape shape;
-  shape.blocks = grid_of(std::min<std::int64_t>(wanted, teams) * split.ranks);
-  shape.threads = static_cast<unsigned>(split.threads());
-  shape.stream = stream;
-  shape.shared_bytes = weight_bytes + StagedVector<Form>::bytes(a.norm_bias, split.threads());
-  shape.programmatic = device.programmatic;
-  shape.cluster = static_cast<unsigned>(split.ranks);
-  launch("cuda.norm", norm_held<Form>, shape, a);
+// Calls function(Form()).
+template <class T, bool Aligned, bool Adds, class Function>
+void with_form(bool narrow, Function&& function) {
+  narrow ? function(RowForm<T, true, Aligned, Adds>())
+         : function(RowForm<T, false, Aligned, Adds>());
+}
+
+template <class T, class Function>
+void with_form(bool narrow, bool aligned, bool adds, Function&& function) {
+  if (aligned) {
+    adds ? with_form<T, true, true>(narrow, function) : with_form<T, true, false>(narrow, function);
+  } else {
+    adds ? with_form<T, false, true>(narrow, function)
+         : with_form<T, false, false>(narrow, function);
+  }
 }
 
 // Where outputs are stored as x is, and so is what is added.
@@ -337,27 +410,30 @@ const char* norm_refusal(const NormCall& call) {
 
 void norm(const NormCall& call, const ContextState& context) {
   const DeviceState& device = device_state(context);
-  const cudaStream_t stream = stream_of(context);
-  NormArgs args = norm_args(call);
-  args.split = row_split(call.h, device.clusters);
-  bool vector = args.x.vector;
-  for (const RowsArg* rows : {&args.residual, &args.add_after, &args.r_out, &args.n_out}) {
-    vector = vector && (rows->data == nullptr || rows->vector);
-  }
-  bool reads = !call.bias.present;
-  for (const Rows* rows : {&call.residual, &call.r_out, &call.n_out}) {
-    reads = reads && !rows->present;
-  }
-  if (reads) args.weight = args.norm_bias = {};
+  NormArgs a = norm_args(call);
+  const bool adds = call.residual.present || call.bias.present || call.r_out.present;
+  LaunchShape shape;
+  shape.stream = stream_of(context);
+  shape.programmatic = device.programmatic;
+  // More than one launch only of more rows than a grid has blocks.
+  const auto launch_all = [&](auto kernel, int rows) {
+    for (; a.first_row < a.m; a.first_row += std::int64_t{shape.blocks} * rows) {
+      shape.blocks = grid_of((a.m - a.first_row + rows - 1) / rows);
+      launch("cuda.norm", kernel, shape, a);
+    }
+  };
   dispatch_type(call.x.dtype, [&](auto type) {
     using T = decltype(type);
-    if (args.split.ranks == 0) {
-      LaunchShape shape{grid_of(call.m), long_threads, stream};
-      shape.programmatic = device.programmatic;
-      return launch("cuda.norm", norm_long<T>, shape, args);
+    a.split = row_split<T>(call.h);
+    if (a.split.warps == 0) {
+      shape.threads = long_threads;
+      return launch_all(norm_long<T>, 1);
     }
-    with_form<T>(args.split, vector, reads,
-                 [&](auto form) { launch_held<decltype(form)>(args, device, stream); });
+    shape.threads = static_cast<unsigned>(a.split.threads());
+    const bool aligned = all_aligned(a, run_columns<T>);
+    if (!aligned) shape.shared_bytes = shape.threads * sizeof(uint4);
+    with_form<T>(a.split.lanes < 32, aligned, adds,
+                 [&](auto form) { launch_all(norm_held<decltype(form)>, a.split.rows); });
   });
 }
 
@@ -366,14 +442,9 @@ void load_norm() {
     dispatch_type(dtype, [](auto type) {
       using T = decltype(type);
       load_kernel(norm_long<T>);
-      for (const std::int64_t h : {1, 8, 1025, 1032, 8193, 8200}) {
-        for (const bool reads : {false, true}) {
-          const auto load = [](auto form) {
-            load_kernel(norm_held<decltype(form)>, most_staged_bytes);
-          };
-          with_form<T>(row_split(h, true), true, reads, load);
-          if (!reads) with_form<T>(row_split(h, true), false, reads, load);
-        }
+      for (int bits = 0; bits < 8; ++bits) {
+        with_form<T>((bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0,
+                     [](auto form) { load_kernel(norm_held<decltype(form)>); });
       }
     });
   }

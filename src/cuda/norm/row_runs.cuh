@@ -1,10 +1,8 @@
-// How threads share a row: each keeps the same few runs of neighbouring columns of every row that
-// it handles in registers.
+// How threads share a row: each holds a few runs of 16 bytes of it in registers. Rows at other
+// addresses pass through shared memory, so that neighbouring threads still touch neighbouring
+// columns.
 #pragma once
 
-#include <cute/arch/copy_sm80.hpp>
-
-#include "cuda/gemm/cp_async.cuh"
 #include "cuda/launch.cuh"
 #include "cuda/operands.cuh"
 
@@ -12,95 +10,132 @@ namespace postlude {
 namespace detail {
 namespace cuda {
 
-inline constexpr int block_threads = 256;
-inline constexpr int max_ranks = 8;  // blocks of a cluster
+// Columns of a run: 16 bytes.
+template <class T>
+inline constexpr int run_columns = 16 / static_cast<int>(sizeof(T));
 
-// A thread keeps Held runs of Width columns of T. Vector: every row starts at a multiple of 16
-// bytes. Cluster: the blocks of a cluster share a row. Reads: nothing is made of the row but its
-// statistics.
-template <class T, int Width, int Held, bool Vector, bool Cluster, bool Reads = false>
-struct RowForm {
-  using Type = T;
-  static constexpr int width = Width;
-  static constexpr int held = Held;
-  static constexpr bool vector = Vector;
-  static constexpr bool cluster = Cluster;
-  static constexpr bool reads = Reads;
-  // Full blocks for which a multiprocessor has registers.
-  static constexpr int blocks = Width * Held > 8           ? (Reads && sizeof(T) == 2 ? 3 : 2)
-                                : Vector && sizeof(T) == 2 ? 5
-                                                           : 4;
-};
+// The two floats of a word, and their word again: one instruction each.
+template <class T>
+__device__ inline float2 unpack_pair(std::uint32_t word) {
+  if constexpr (dtype_of<T>() == DType::bf16) {
+    return make_float2(__uint_as_float(word << 16), __uint_as_float(word & 0xffff0000u));
+  } else {
+    return __half22float2(reinterpret_cast<const __half2&>(word));
+  }
+}
+
+template <class T, int Width>
+__device__ inline void unpack(const Run<T, Width>& run, float (&values)[Width]) {
+  if constexpr (sizeof(T) == 4) {
+#pragma unroll
+    for (int i = 0; i < Width; ++i) values[i] = run.value[i];
+  } else {
+    const auto* words = reinterpret_cast<const std::uint32_t*>(run.value);
+#pragma unroll
+    for (int i = 0; i < Width / 2; ++i) {
+      const float2 pair = unpack_pair<T>(words[i]);
+      values[2 * i] = pair.x;
+      values[2 * i + 1] = pair.y;
+    }
+  }
+}
+
+template <class T>
+__device__ inline void unpack(const uint4& packed, float (&values)[run_columns<T>]) {
+  unpack(reinterpret_cast<const Run<T, run_columns<T>>&>(packed), values);
+}
+
+// Rounds each once.
+template <class T>
+__device__ inline uint4 pack(const float (&values)[run_columns<T>]) {
+  Run<T, run_columns<T>> run;
+#pragma unroll
+  for (int i = 0; i < run_columns<T>; ++i) run.value[i] = from_float<T>(values[i]);
+  return reinterpret_cast<const uint4&>(run);
+}
+
+inline constexpr int held_runs = 4;  // of a thread
 
 // A function of the row's length alone, and with it the order of every sum: not of the number of
-// rows, nor of their alignment.
+// rows, nor of their addresses.
 struct RowSplit {
-  int width = 0;  // columns a run
-  int held = 0;   // runs a thread
-  int runs = 0;   // runs a row; all are whole
   int lanes = 0;  // threads of a warp that share a row: a power of two
-  int warps = 0;  // warps of a block that share a row
-  int ranks = 0;  // blocks of a cluster that share a row
-  int rows = 0;   // rows that a block handles at once; 1 where a row has several warps
+  int warps = 0;  // warps of a block that share a row; 0: the row is too long to be held
+  int rows = 0;   // rows of a block; 1 where a row has several warps
 
   int threads() const { return lanes * warps * rows; }
 };
 
-// The split of rows of h columns, where there is one: `ranks` is 0 where rows are too long to be
-// held in registers.
-inline RowSplit row_split(std::int64_t h, bool clusters) {
-  constexpr int warps_a_block = block_threads / 32;
+// Blocks that handle several rows have as many threads.
+inline constexpr int narrow_threads = 128;
+
+template <class T>
+RowSplit row_split(std::int64_t h) {
+  constexpr int a_warp = 32 * held_runs;
+  constexpr int most_warps = sizeof(T) == 2 ? 24 : 32;
+  const std::int64_t runs = (h + run_columns<T> - 1) / run_columns<T>;
   RowSplit s;
-  s.width = h % run_width == 0 ? run_width : 1;
-  const std::int64_t runs = h / s.width;
-  const int few = s.width == 1 ? 4 : 1;
-  const int many = s.width == 1 ? 32 : 4;
-  if (runs > std::int64_t{max_ranks} * block_threads * many) return s;
-  s.runs = static_cast<int>(runs);
+  if (runs > most_warps * a_warp) return s;
   s.lanes = 32;
-  s.warps = 1;
-  s.ranks = 1;
-  if (s.runs <= 32 * few) {
-    s.held = few;
-    while (s.lanes > 1 && s.lanes / 2 * few >= s.runs) s.lanes /= 2;
-  } else {
-    s.held = many;
-    while (s.ranks * block_threads * many < s.runs) s.ranks *= 2;
-    const int a_warp = 32 * many * s.ranks;
-    s.warps = (s.runs + a_warp - 1) / a_warp;
-  }
-  if (s.ranks > 1 && !clusters) s.ranks = 0;
-  s.rows = s.warps > 1 || s.ranks > 1 ? 1 : warps_a_block * 32 / s.lanes;
+  while (s.lanes > 1 && s.lanes / 2 * held_runs >= runs) s.lanes /= 2;
+  s.warps = std::max(1, (static_cast<int>(runs) + a_warp - 1) / a_warp);
+  s.rows = s.warps > 1 ? 1 : narrow_threads / s.lanes;
   return s;
 }
 
-// A thread's place: run i of its runs is run first + i * step of the row.
-struct Seat {
-  int row;  // of the block's rows
-  int first;
-  int step;
-  int runs;
+// The kernels there are. Narrow: a row has less than a warp. Aligned: all runs are whole, and they
+// and the vectors start at multiples of 16 bytes. Adds: what is held is a sum in fp32, else the row
+// as it lies in memory.
+template <class T, bool Narrow, bool Aligned, bool Adds>
+struct RowForm {
+  using Type = T;
+  static constexpr bool narrow = Narrow;
+  static constexpr bool aligned = Aligned;
+  static constexpr bool adds = Adds;
+  static constexpr int width = run_columns<T>;
+  // Threads for which a multiprocessor has registers: 64 a thread, or 80.
+  static constexpr int resident = sizeof(T) == 2 && (Adds || !Aligned) ? 768 : 1024;
+  static constexpr int threads = Narrow ? narrow_threads : resident;
+};
 
-  __device__ static Seat of(const RowSplit& s) {
-    const int threads = s.lanes * s.warps;
-    const int rank = static_cast<int>(blockIdx.x % static_cast<unsigned>(s.ranks));
-    const int thread = static_cast<int>(threadIdx.x) % threads;
-    return {static_cast<int>(threadIdx.x) / threads, rank * threads + thread, s.ranks * threads,
-            s.runs};
+// A thread's place. Its run i starts at column + i * stride; runs and columns from `limit` on are
+// not the row's.
+template <class Form>
+struct Seat {
+  static constexpr int width = Form::width;
+
+  std::int64_t row;
+  int lanes;  // of the row, in this warp
+  int lane;   // among them
+  int warp;   // of the row
+  int column;
+  int limit;
+
+  __device__ static Seat of(const RowSplit& s, std::int64_t first_row, std::int64_t m, int h) {
+    Seat seat;
+    const int thread = static_cast<int>(threadIdx.x);
+    const int team = s.rows > 1 ? thread / s.lanes : 0;
+    seat.lanes = Form::narrow ? s.lanes : 32;
+    seat.lane = thread & (seat.lanes - 1);
+    seat.warp = s.rows > 1 ? 0 : thread / 32;
+    seat.row = first_row + static_cast<std::int64_t>(blockIdx.x) * s.rows + team;
+    seat.column = (seat.warp * 32 * held_runs + seat.lane) * width;
+    seat.limit = seat.row < m ? h : 0;
+    return seat;
   }
 
-  // f(i, run, active) for each of the thread's runs, i being its number among them. Whole groups of
-  // 8 that lie beyond the row are skipped. Places are computed anew each time: kept, they would
-  // take the registers that the row is to have.
-  template <class Form, class Function>
-  __device__ void for_runs(Function&& f) const {
-    int run = first;
-    asm volatile("" : "+r"(run));
-#pragma unroll
-    for (int i = 0; i < Form::held; ++i) {
-      if (Form::held > 8 && i % 8 == 0 && i * step >= runs) break;
-      f(i, run + i * step, run + i * step < runs);
-    }
+  // Columns from one run to the next.
+  __device__ int step() const { return lanes * width; }
+  __device__ int column_of(int i) const { return column + i * step(); }
+  __device__ bool active(int i) const { return column_of(i) < limit; }
+  // Of run i's columns, those of the row.
+  __device__ int count(int i) const { return limit - column_of(i); }
+  // Has places computed anew from here on: kept, they would take the registers that the row is to
+  // have.
+  __device__ void forget() { asm volatile("" : "+r"(column)); }
+  // Columns of all the threads that share the row in this warp.
+  __device__ int columns_of_warp() const {
+    return min(lanes * held_runs * width, limit - (column - lane * width));
   }
 };
 
@@ -122,92 +157,99 @@ __device__ inline uint4 load_once(const void* from, bool wanted) {
   return v;
 }
 
-// A thread's runs of one row as they lie in memory.
+// Reads and writes of one thread's runs of rows. Where rows are not aligned, a warp turns each of
+// its runs around in dynamic shared memory, 16 bytes a thread: all its threads take part.
 template <class Form>
-struct HeldRuns {
-  using T = typename Form::Type;
-  Run<T, Form::width> run[Form::held];
-
-  // Zeros where the row is not wanted, or not as long.
-  __device__ void load(const RowsArg& rows, std::int64_t row, const Seat& seat, bool wanted) {
-    const T* from = static_cast<const T*>(rows.data) + row * rows.stride;
-    seat.for_runs<Form>([&](int i, int at_run, bool active) {
-      const T* at = from + at_run * Form::width;
-      if constexpr (Form::vector) {
-        constexpr int pieces = Form::width * sizeof(T) / 16;
-#pragma unroll
-        for (int p = 0; p < pieces; ++p) {
-          reinterpret_cast<uint4*>(run[i].value)[p] =
-              load_once(at + p * (16 / sizeof(T)), active && wanted);
-        }
-      } else {
-        run[i].load(at, active && wanted ? Form::width : 0, false);
-      }
-    });
-  }
-};
-
-// A vector (h,) of which each thread brings its own runs into shared memory ahead of their use.
-// Where it is not aligned, or runs are single columns, it is read from where it lies.
-template <class Form>
-class StagedVector {
+class RowPath {
  public:
-  // What all threads of a block take in shared memory.
-  static std::size_t bytes(const VectorArg& vector, int threads) {
-    if (!staged(vector)) return 0;
-    return std::size_t{Form::held} * run_width * size_of(vector.dtype) *
-           static_cast<std::size_t>(threads);
-  }
+  using T = typename Form::Type;
+  static constexpr int width = Form::width;
 
-  // `vector` is an argument of the kernel, and stays there. `offset` is its place in the block's
-  // dynamic shared memory.
-  __device__ StagedVector(const VectorArg& vector, unsigned offset, const Seat& seat)
-      : vector_(vector), offset_(offset) {
-    if (!staged(vector)) return;
-    const int pieces = vector.dtype == DType::f32 ? 2 : 1;
-    seat.for_runs<Form>([&](int i, int at_run, bool active) {
-      if (!active) return;
-      const char* from = static_cast<const char*>(vector.data) + at_run * pieces * 16;
-      for (int p = 0; p < pieces; ++p) copy_async(piece(i * pieces + p), from + p * 16, 16);
-    });
-  }
+  __device__ explicit RowPath(const Seat<Form>& seat) : seat_(seat) {}
 
-  __device__ bool present() const { return vector_.present(); }
-
-  // The thread's run number i, `at_run` of the row. Staged runs have arrived: cute::cp_async_wait
-  // came first.
-  __device__ void load(int i, int at_run, float (&values)[Form::width]) const {
-    if (!staged(vector_)) {
-      vector_.load_floats(at_run * Form::width, Form::width, values);
-    } else if constexpr (Form::width == run_width) {
-      with_type(vector_.dtype, [&](auto type) {
-        using V = decltype(type);
-        constexpr int pieces = sizeof(V) * run_width / 16;
-        Run<V, run_width> run;
+  // Zeros beyond the row.
+  template <int Runs = held_runs>
+  __device__ void load(const RowsArg& rows, uint4 (&run)[Runs], int first = 0) const {
+    const T* from = row(rows);
+    if constexpr (Form::aligned) {
 #pragma unroll
-        for (int p = 0; p < pieces; ++p) {
-          reinterpret_cast<uint4*>(run.value)[p] =
-              *reinterpret_cast<const uint4*>(piece(i * pieces + p));
+      for (int i = 0; i < Runs; ++i) {
+        run[i] = load_once(from + (first + i) * seat_.step(), seat_.active(first + i));
+      }
+    } else {
+      T element[Runs][width];
+#pragma unroll
+      for (int i = 0; i < Runs; ++i) {
+#pragma unroll
+        for (int e = 0; e < width; ++e) {
+          const int column = turned_column(first + i, e);
+          element[i][e] = column < seat_.limit ? from[(first + i) * seat_.step() + e * seat_.lanes]
+                                               : from_float<T>(0.0f);
         }
+      }
 #pragma unroll
-        for (int e = 0; e < run_width; ++e) values[e] = to_float(run.value[e]);
-      });
+      for (int i = 0; i < Runs; ++i) {
+#pragma unroll
+        for (int e = 0; e < width; ++e) turned(e) = element[i][e];
+        __syncwarp();
+        run[i] = own();
+        __syncwarp();
+      }
+    }
+  }
+
+  __device__ void store(const RowsArg& rows, int i, const uint4& run) const {
+    T* to = row(rows);
+    if constexpr (Form::aligned) {
+      *reinterpret_cast<uint4*>(to + i * seat_.step()) = run;
+    } else {
+      own() = run;
+      __syncwarp();
+#pragma unroll
+      for (int e = 0; e < width; ++e) {
+        const int column = turned_column(i, e);
+        if (column < seat_.limit) to[i * seat_.step() + e * seat_.lanes] = turned(e);
+      }
+      __syncwarp();
     }
   }
 
  private:
-  __host__ __device__ static bool staged(const VectorArg& vector) {
-    return Form::width == run_width && vector.data != nullptr && vector.vector;
+  // The first column that this thread moves.
+  __device__ T* row(const RowsArg& rows) const {
+    const int first = Form::aligned ? seat_.column : turned_column(0, 0);
+    return static_cast<T*>(rows.data) + seat_.row * rows.stride + first;
   }
-
-  // Neighbouring threads have neighbouring pieces.
-  __device__ char* piece(int i) const {
-    return shared_memory() + offset_ + (i * blockDim.x + threadIdx.x) * 16;
+  // The e-th of the columns that this thread moves of the run i of all threads.
+  __device__ int turned_column(int i, int e) const {
+    return seat_.column_of(i) - seat_.lane * (width - 1) + e * seat_.lanes;
   }
+  __device__ T& turned(int e) const {
+    const int lane = static_cast<int>(threadIdx.x) % 32;
+    const int at = (lane - seat_.lane) * width + e * seat_.lanes + seat_.lane;
+    return reinterpret_cast<T*>(shared_memory() + (threadIdx.x - lane) * 16)[at];
+  }
+  __device__ uint4& own() const { return reinterpret_cast<uint4*>(shared_memory())[threadIdx.x]; }
 
-  const VectorArg& vector_;
-  unsigned offset_;
+  const Seat<Form>& seat_;
 };
+
+// A thread's columns of a vector (h,) in T or fp32, from `column` on, zeros from `count` on.
+template <class Form>
+__device__ inline void load_vector(const VectorArg& vector, int column, int count,
+                                   float (&values)[Form::width]) {
+  const auto load = [&](auto type) {
+    using V = decltype(type);
+    Run<V, Form::width> run;
+    run.load(static_cast<const V*>(vector.data) + column, Form::aligned ? Form::width : count,
+             Form::aligned || vector.vector);
+    unpack(run, values);
+  };
+  if (sizeof(typename Form::Type) < sizeof(float) &&
+      vector.dtype == dtype_of<typename Form::Type>())
+    return load(typename Form::Type());
+  load(float());
+}
 
 }  // namespace cuda
 }  // namespace detail

@@ -1,15 +1,12 @@
-// The block Hopper GEMM with tiles of 128 rows.
+// The block Hopper GEMM with tiles of 128 rows by 128 slots.
 #include "cuda/gemm/sm90_block.cuh"
 
 namespace postlude {
 namespace detail {
 namespace cuda {
 
-template struct Sm90Block<128, 64, 1, Sm90Share::x>;
 template struct Sm90Block<128, 128, 1, Sm90Share::x>;
 template struct Sm90Block<128, 128, 2, Sm90Share::x>;
-template struct Sm90Block<128, 200, 1, Sm90Share::x>;
-template struct Sm90Block<128, 256, 1, Sm90Share::x>;
 
 }  // namespace cuda
 }  // namespace detail

@@ -1,11 +1,11 @@
-// The block Hopper GEMM with tiles of 256 rows.
+// The block Hopper GEMM with tiles of 128 rows by 200 slots.
 #include "cuda/gemm/sm90_block.cuh"
 
 namespace postlude {
 namespace detail {
 namespace cuda {
 
-template struct Sm90Block<256, 128, 1, Sm90Share::x>;
+template struct Sm90Block<128, 200, 1, Sm90Share::x>;
 
 }  // namespace cuda
 }  // namespace detail
