@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "backend.hpp"
 #include "cuda/gemm/sm90_tiles.hpp"
 #include "support/device.hpp"
 #include "support/gemm_case.hpp"
@@ -129,21 +130,13 @@ class Sm90Tiles : public ::testing::Test {
       if (gpu_required()) FAIL() << "POSTLUDE_REQUIRE_GPU is set, and there is no GPU";
       GTEST_SKIP() << "no GPU";
     }
-    int major = 0, minor = 0;
-    gpu::check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0), "attribute");
-    gpu::check(cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, 0), "attribute");
-    if (major != 9 || minor != 0) GTEST_SKIP() << "not a Hopper GPU";
-    gpu::check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
-    auto state = std::make_unique<gpu::DeviceState>();
-    state->sm = 90;
-    state->clusters = true;
-    gpu::check(cudaDeviceGetAttribute(&state->sm_count, cudaDevAttrMultiProcessorCount, 0),
-               "attribute");
-    state_ = state.get();
+    // What a Context keeps of its device, every kernel loaded.
+    context_.backend_state = detail::cuda_backend()->make_state(gpu_0);
     context_.device = gpu_0;
+    state_ = static_cast<gpu::DeviceState*>(context_.backend_state.get());
+    if (state_->sm != 90) GTEST_SKIP() << "not a Hopper GPU";
+    gpu::check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
     context_.stream = StreamRef(stream_);
-    context_.backend_state = std::move(state);
-    for (const gpu::Sm90Tile& tile : gpu::sm90_tiles()) tile.load();
   }
   void TearDown() override {
     if (stream_ != nullptr) cudaStreamDestroy(stream_);

@@ -1,4 +1,4 @@
-"""The fp32 tensor-core GEMM: its tiles, its accuracy and special values; collected on GPU machines
+"""The fp32 tensor-core GEMMs: their tiles, their accuracy and special values; collected on GPU machines
 only."""
 
 import cases
@@ -7,12 +7,27 @@ import torch
 
 from postlude import explain, ops, reference
 
-# Tiles, each with a problem (M, weight rows, K) for which 132 multiprocessors make it the choice.
+HOPPER, ANY = "cuda.tf32x3_sm90", "cuda.cutlass_tf32x3"
+# Kernel and tile, each with a problem (M, weight rows, K) for which 132 multiprocessors make it the
+# choice. K that is no multiple of 4 leaves TMA nothing to read.
 TILES = {
-    "128x64x32": (1000, 4096, 200),
-    "64x64x32": (1000, 1024, 136),
-    "32x64x32": (30, 4096, 264),
+    (HOPPER, "128x128x32"): (1000, 4096, 200),
+    (HOPPER, "64x128x32"): (30, 28672, 264),
+    (ANY, "128x64x32"): (1000, 4096, 202),
+    (ANY, "64x64x32"): (1000, 1024, 138),
+    (ANY, "32x64x32"): (30, 4096, 266),
 }
+# Problems that the Hopper kernel splits along k, and the rows of the tile.
+SPLIT = {128: (128, 640, 6404), 64: (16, 640, 6404)}
+
+
+def is_hopper():
+    return torch.cuda.get_device_capability() == (9, 0)
+
+
+def is_h200():
+    """The device that the choices above are for."""
+    return is_hopper() and torch.cuda.get_device_properties("cuda").multi_processor_count == 132
 
 
 def in_out(weight):
@@ -25,6 +40,14 @@ def plainly(weight):
     return weight
 
 
+def padded(value):
+    """The same matrix, stored with rows of a multiple of 4 elements and some more."""
+    m, n = value.shape
+    store = torch.full((m, (n + 3) // 4 * 4 + 8), torch.nan, device=value.device)
+    store[:, :n] = value
+    return store[:, :n]
+
+
 LAYOUTS = pytest.mark.parametrize("stored", [plainly, in_out])
 
 
@@ -32,25 +55,64 @@ def product(x, weight):
     return x.double() @ weight.double().t()
 
 
+def assert_kernel(text, *names):
+    """On Hopper that explain names this kernel, elsewhere that of any machine."""
+    name, *more = names
+    assert f"kernel {name if is_hopper() else ANY}" in text, text
+    if is_h200():
+        assert all(part in text for part in more), text
+
+
 @LAYOUTS
 @pytest.mark.parametrize("gated", [False, True])
-@pytest.mark.parametrize("tile", TILES)
-def test_tile(tile, gated, stored):
-    m, n, k = TILES[tile]
+@pytest.mark.parametrize(("kernel", "tile"), TILES)
+def test_tile(kernel, tile, gated, stored):
+    m, n, k = TILES[kernel, tile]
+    if stored is in_out and kernel == ANY:
+        n += 2  # rows of the stored matrix that are not aligned
     options = {"activation": "silu", "gated": gated}
     x = torch.randn(m, k, device="cuda")
     weight = stored(cases.weight(n, k, torch.float32, "cuda"))
     bias = torch.randn(n, device="cuda")
     residual = torch.randn(m, n // 2 if gated else n, device="cuda")
     text = explain("linear", x, weight, bias, residual=residual, **options)
-    assert "cuda.cutlass_tf32x3" in text, text
-    if torch.cuda.get_device_properties("cuda").multi_processor_count == 132:
-        assert f"tile {tile}" in text, text
+    assert_kernel(text, kernel, f"tile {tile}")
     y = ops.linear(x, weight, bias, residual=residual, **options)
     cases.assert_as_reference(y, reference.linear, x, weight, bias, residual=residual, **options)
     assert cases.same_bits(ops.linear(x, weight, bias, residual=residual, **options), y)
+    options["batch_invariant"] = True
+    y = ops.linear(x, weight, bias, residual=residual, **options)
+    cases.assert_as_reference(y, reference.linear, x, weight, bias, residual=residual, **options)
     few = ops.linear(x[:7], weight, bias, residual=residual[:7], **options)
-    assert cases.same_bits(few, y[:7]), "the tile shows in the bits"
+    assert cases.same_bits(few, y[:7]), "the rows show in the bits"
+
+
+@LAYOUTS
+@pytest.mark.parametrize("rows", SPLIT)
+def test_split(rows, stored):
+    m, n, k = SPLIT[rows]
+    x = torch.randn(m, k, device="cuda")
+    weight = stored(cases.weight(n, k, torch.float32, "cuda"))
+    for options in (
+        {},
+        {"activation": "gelu_erf"},
+        {"activation": "silu", "gated": True, "layout": "up_gate"},
+    ):
+        columns = n // 2 if options.get("gated") else n
+        bias, residual = torch.randn(n, device="cuda"), torch.randn(m, columns, device="cuda")
+        for more in ({}, {"bias": bias}, {"bias": bias, "residual": residual}):
+            case = {**options, **more}
+            assert_kernel(explain("linear", x, weight, **case), HOPPER, f"tile {rows}x128x32", "k in")
+            y = ops.linear(x, weight, **case)
+            cases.assert_as_reference(y, reference.linear, x, weight, **case)
+            assert cases.same_bits(ops.linear(x, weight, **case), y)
+    x[1, 5], x[2, k - 1] = torch.inf, torch.nan
+    weight[3, 700] = -torch.inf
+    y, expected = ops.linear(x, weight), product(x, weight).float()
+    assert torch.equal(y.isnan(), expected.isnan())
+    assert torch.equal(y[expected.isinf()], expected[expected.isinf()])
+    finite = expected.isfinite()
+    assert (y[finite] - expected[finite]).abs().max() < 1e-4
 
 
 @LAYOUTS
@@ -61,7 +123,7 @@ def test_small_integers_are_exact(shape, start, stored):
     # Views: some with aligned rows, some with a first element or a row stride that aligns nothing.
     x = cases.integers(m, k + 4, device="cuda")[:, start : start + k]
     weight = stored(cases.integers(n, k, device="cuda"))
-    assert "cuda.cutlass_tf32x3" in explain("linear", x, weight)
+    assert "tf32x3" in explain("linear", x, weight)
     assert torch.equal(ops.linear(x, weight).double(), product(x, weight))
     half = n // 2
     weight = stored(cases.integers(2 * half, k, device="cuda"))
@@ -69,6 +131,31 @@ def test_small_integers_are_exact(shape, start, stored):
     expected = z[:, :half] * z[:, half:]
     assert expected.abs().max() < 2**24
     assert torch.equal(ops.linear(x, weight, gated=True).double(), expected)
+
+
+@LAYOUTS
+@pytest.mark.parametrize("layout", cases.LAYOUTS)
+@pytest.mark.parametrize("m", [5, 64, 65, 300])
+@pytest.mark.parametrize(("n", "k"), [(7, 33), (200, 130), (136, 1), (328, 1003)])
+def test_tails_between_aligned_rows(m, n, k, layout, stored):
+    # What lies behind the operands' rows is NaN, and must not be read.
+    x = padded(cases.integers(m, k, device="cuda", limit=1))
+    weight = cases.integers(2 * n, k, device="cuda", limit=1)
+    weight = padded(weight) if stored is plainly else padded(weight.t()).t()
+    out = cases.Guarded(m, 2 * n, dtype=torch.float32, device="cuda", gap=4)
+    text = explain("linear", x, weight, out=out.out)
+    assert_kernel(text, HOPPER if k > 1 else "")
+    ops.linear(x, weight, out=out.out)
+    z = product(x, weight)
+    assert torch.equal(out.check().double(), z)
+    gate, up = (z[:, :n], z[:, n:]) if layout == "gate_up" else (z[:, n:], z[:, :n])
+    out = cases.Guarded(m, n, dtype=torch.float32, device="cuda", gap=5)
+    options = {"gated": True, "layout": layout, "activation": "relu"}
+    ops.linear(x, weight, out=out.out, **options)
+    assert torch.equal(out.check().double(), gate.relu() * up)
+    residual = padded(cases.integers(m, n, device="cuda"))
+    y = ops.linear(x, weight, residual=residual, **options)
+    assert torch.equal(y.double(), gate.relu() * up + residual)
 
 
 @pytest.mark.parametrize("positive", [False, True])

@@ -1,12 +1,13 @@
-// Times every tile of the Hopper GEMM on a list of problems, next to cuBLAS's bare product where the
-// library is found, and says which one the model takes: the source of its constants and of the table
-// of exceptions.
+// Times every tile of the Hopper GEMM on a list of problems, next to cuBLAS's bare product where
+// the library is found, and says which one the model takes: the source of its constants and of the
+// table of exceptions.
 //
 //   sm90_sweep [FILE] < problems        FILE: every time as CSV; CUBLAS=path of libcublas.so
 //
 // A problem is a line "M N K kind": N weight rows; kind is plain, gated (SiLU), gelu (with bias),
-// residual or scaled (by row_scale). Weights rotate past the L2, graphs are replayed, the best six of each problem and cuBLAS
-// take turns for the times that count; all are checked against a naive product.
+// residual or scaled (by row_scale). Weights rotate past the L2, graphs are replayed, the best six
+// of each problem and cuBLAS take turns for the times that count; all are checked against a naive
+// product.
 #include <cuda_bf16.h>
 #include <cuda_runtime.h>
 #include <dlfcn.h>
@@ -162,7 +163,11 @@ class Sweep {
   }
 
   void run(const Problem& p) {
-    const int kind = p.kind == "gated" ? 1 : p.kind == "gelu" ? 2 : p.kind == "residual" ? 3 : p.kind == "scaled" ? 4 : 0;
+    const int kind = p.kind == "gated"      ? 1
+                     : p.kind == "gelu"     ? 2
+                     : p.kind == "residual" ? 3
+                     : p.kind == "scaled"   ? 4
+                                            : 0;
     const std::int64_t columns = kind == 1 ? p.n / 2 : p.n;
     const std::size_t weight = static_cast<std::size_t>(p.n) * p.k;
     const int copies = static_cast<int>(

@@ -4,8 +4,8 @@
 #include <cuda_runtime_api.h>
 #include <cutlass/version.h>
 
-#include <stdexcept>
 #include <cstdlib>
+#include <stdexcept>
 #include <string>
 
 #include "cuda/copy.hpp"
@@ -54,7 +54,10 @@ void load_kernels(cuda::DeviceState& device) {
     cuda::load_sm80_gemm();
     cuda::load_tf32_gemm();
 #if defined(POSTLUDE_WITH_SM90)
-    if (sm == 90) cuda::load_sm90_gemm(device.clusters_at_once);
+    if (sm == 90) {
+      cuda::load_sm90_gemm(device.clusters_at_once);
+      cuda::load_tf32_sm90_gemm();
+    }
 #endif
     cuda::load_norm();
     cuda::load_residual_add();
@@ -82,7 +85,7 @@ class CudaBackend final : public Backend {
   CudaBackend()
       : kernels_{&cuda::gemv_kernel(),
 #if defined(POSTLUDE_WITH_SM90)
-                 &cuda::sm90_gemm_kernel(),
+                 &cuda::sm90_gemm_kernel(), &cuda::tf32_sm90_gemm_kernel(),
 #endif
                  &cuda::sm80_gemm_kernel(), &cuda::tf32_gemm_kernel(),
                  &cuda::plain_gemm_kernel()} {
@@ -102,8 +105,7 @@ class CudaBackend final : public Backend {
     load_kernels(*state);
     const char* choice = std::getenv("POSTLUDE_PDL");
     state->clusters = state->sm >= 90 && cuda::loaded_for_sm90();
-    state->programmatic = state->clusters &&
-                          (choice == nullptr || std::string(choice) != "0");
+    state->programmatic = state->clusters && (choice == nullptr || std::string(choice) != "0");
     return state;
   }
 

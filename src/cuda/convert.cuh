@@ -64,8 +64,8 @@ void dispatch_type(DType dtype, Function&& function) {
   }
 }
 
-// Width neighbours of a row as they lie in memory. A run moves in pieces of 16 bytes, or as one of 8,
-// where it is whole and aligned.
+// Width neighbours of a row as they lie in memory. A run moves in pieces of 16 bytes, or as one of
+// 8, where it is whole and aligned.
 template <class T, int Width>
 struct Run {
   static constexpr int bytes = Width * sizeof(T);

@@ -32,8 +32,8 @@ class DeviceGuard {
 
 // The properties of one Context's device.
 struct DeviceState final : BackendState {
-  int sm = 0;        // compute capability, 90 for 9.0
-  int sm_count = 0;  // streaming multiprocessors
+  int sm = 0;                 // compute capability, 90 for 9.0
+  int sm_count = 0;           // streaming multiprocessors
   bool programmatic = false;  // launches may be programmatic: see launch.cuh
   bool clusters = false;      // blocks may form clusters
   // Clusters of [n] blocks that run at once where each block fills a multiprocessor.

@@ -1,5 +1,5 @@
-// Starting kernels: one checked launch, programmatic dependent launch, loading ahead of time, and the
-// dynamic shared memory.
+// Starting kernels: one checked launch, programmatic dependent launch, loading ahead of time, and
+// the dynamic shared memory.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -20,8 +20,8 @@ struct LaunchShape {
   unsigned threads = 1;
   cudaStream_t stream = nullptr;
   std::size_t shared_bytes = 0;
-  // Programmatic dependent launch: the kernel may start before the one ahead of it in the stream has
-  // ended. It must call await_predecessor() in every thread that reads or writes global memory.
+  // Programmatic dependent launch: the kernel may start before the one ahead of it in the stream
+  // has ended. It must call await_predecessor() in every thread that reads or writes global memory.
   bool programmatic = false;
   unsigned cluster = 1;
 };
@@ -56,7 +56,8 @@ void launch(const char* name, void (*kernel)(Params...), const LaunchShape& shap
 }
 
 // Waits until the kernel ahead in the stream has ended and what it wrote is visible. Nothing where
-// the launch was not programmatic. All kernels call it, so that "ended" holds for all before it too.
+// the launch was not programmatic. All kernels call it, so that "ended" holds for all before it
+// too.
 __device__ __forceinline__ void await_predecessor() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.wait;" ::: "memory");

@@ -35,8 +35,9 @@ __device__ inline float relu(float x) { return x < 0.0f ? 0.0f : x; }
 
 __device__ inline float relu2(float x) { return relu(x) * relu(x); }
 
-// x / 2 * erfc(-x / sqrt(2)), which has no cancellation for negative x. erfc(z) = exp(-z^2) t P(t) for
-// z >= 0, t = 1 / (1 + 0.45 z); P is a minimax fit of degree 7, off by 3e-7 of the value at most.
+// x / 2 * erfc(-x / sqrt(2)), which has no cancellation for negative x. erfc(z) = exp(-z^2) t P(t)
+// for z >= 0, t = 1 / (1 + 0.45 z); P is a minimax fit of degree 7, off by 3e-7 of the value at
+// most.
 __device__ inline float gelu_erf(float x) {
   const float t = fast_reciprocal(fmaf(0.318198052f, fabsf(x), 1.0f));
   float p = 0.06643298018f;

@@ -136,16 +136,16 @@ __device__ __forceinline__ Run<T, Width> rounded(const float (&values)[Width]) {
   return run;
 }
 
-// For Rows rows of a thread at a time: read(u, row) for each, then finish(u, i, acc, up) for each row
-// and each element i, stored in the type of x. What is read for all rows is read before any is
+// For Rows rows of a thread at a time: read(u, row) for each, then finish(u, i, acc, up) for each
+// row and each element i, stored in the type of x. What is read for all rows is read before any is
 // computed, so that one wait serves them all; the last few rows go one by one.
 template <class T, int Slots, int Width, int Rows, bool Gated, class Load, class Read, class Finish>
 __device__ __forceinline__ void finish_batches(const EpilogueArgs& e, const Chunk& c, Load&& load,
                                                Read&& read, Finish&& finish) {
   const ChunkRun<Slots, Width, Gated> at(c);
   if (at.column >= e.n) return;
-  T* const out = static_cast<T*>(e.out.data) + static_cast<std::int64_t>(c.row0) * e.out.stride +
-                 at.column;
+  T* const out =
+      static_cast<T*>(e.out.data) + static_cast<std::int64_t>(c.row0) * e.out.stride + at.column;
   const auto batch = [&](auto count, int first) {
     constexpr int rows = decltype(count)::value;
     float acc[rows][Width], up[Gated ? rows : 1][Width];
@@ -231,11 +231,11 @@ __device__ __forceinline__ void finish_scaled(const EpilogueArgs& e, const Chunk
 // How a kernel runs the loops.
 template <int SlotsOf, int RowsOf, int MemoryRowsOf, bool GeneralOf>
 struct ChunkShape {
-  static constexpr int slots = SlotsOf;              // of a chunk
-  static constexpr int width = 4;                    // columns of a run: no bank conflicts
-  static constexpr int rows = RowsOf;                // that a thread has under way at once (half
-                                                     // as many where gated),
-  static constexpr int memory_rows = MemoryRowsOf;   // and where each reads memory
+  static constexpr int slots = SlotsOf;             // of a chunk
+  static constexpr int width = 4;                   // columns of a run: no bank conflicts
+  static constexpr int rows = RowsOf;               // that a thread has under way at once (half
+                                                    // as many where gated),
+  static constexpr int memory_rows = MemoryRowsOf;  // and where each reads memory
   static constexpr bool general = GeneralOf;  // it has the general loop, which needs most registers
 };
 

@@ -93,8 +93,8 @@ __device__ inline void load_bias(const EpilogueArgs& e, std::int64_t weight_row,
 // weight_row on.
 template <int Width>
 __device__ inline void finish_product(const EpilogueArgs& e, std::int64_t row,
-                                      std::int64_t weight_row, int count, const float (&bias)[Width],
-                                      float (&acc)[Width]) {
+                                      std::int64_t weight_row, int count,
+                                      const float (&bias)[Width], float (&acc)[Width]) {
   if (e.row_mean.present() && e.col_sum.present()) {
     const float mean = e.row_mean.at(row);
 #pragma unroll

@@ -169,8 +169,8 @@ class GemvKernel final : public GemmKernel {
     a.x.vector = a.vector;
     a.k = g.k;
     a.epilogue = epilogue_args(g);
-    LaunchShape shape{grid_of((g.n + run_width - 1) / run_width), warps * lanes,
-                      stream_of(context), 0};
+    LaunchShape shape{grid_of((g.n + run_width - 1) / run_width), warps * lanes, stream_of(context),
+                      0};
     shape.programmatic = device_state(context).programmatic;
     with_kernel(g.x.dtype, static_cast<int>(g.m), g.gated,
                 [&](auto kernel) { cuda::launch("cuda.gemv", kernel, shape, a); });

@@ -11,6 +11,8 @@ namespace cuda {
 const GemmKernel& gemv_kernel();
 // Hopper's tensor cores fed by TMA, for bf16 and f16; in sm90.cu.
 const GemmKernel& sm90_gemm_kernel();
+// The same for f32, by three TF32 products; in tf32_sm90.cu.
+const GemmKernel& tf32_sm90_gemm_kernel();
 // Tensor cores through mma.sync, for bf16 and f16; in sm80.cu.
 const GemmKernel& sm80_gemm_kernel();
 // The same for f32, by three TF32 products; in tf32.cu.
@@ -22,6 +24,7 @@ const GemmKernel& plain_gemm_kernel();
 void load_gemv();
 // This one says, too, how many clusters of [1] to [8] blocks run at once: see DeviceState.
 void load_sm90_gemm(int (&clusters_at_once)[9]);
+void load_tf32_sm90_gemm();
 void load_sm80_gemm();
 void load_tf32_gemm();
 void load_plain_gemm();

@@ -23,8 +23,8 @@ struct Sm90Args {
   cutlass::FastDivmod group_tiles;  // the tiles of a group of row tiles
   cutlass::FastDivmod raster;       // row tiles that go through the columns together: a group
   cutlass::FastDivmod last_rows;    // those of the last group
-  int split = 1;    // block kernel: parts of k, one a block of the cluster
-  int stages = 0;   // block kernel: tiles of x and weight in shared memory at once
+  int split = 1;                    // block kernel: parts of k, one a block of the cluster
+  int stages = 0;                   // block kernel: tiles of x and weight in shared memory at once
   bool weight_ahead = false;  // block kernel: the weight may be read before the kernel ahead ends
   EpilogueLoop loop = EpilogueLoop::general;
   EpilogueArgs epilogue;
@@ -51,8 +51,8 @@ struct Sm90PingPong {
   static void load();
 };
 
-// Block: one tile of Rows by Slots a block, both warpgroups on it; `Cluster` blocks share an operand,
-// args.split blocks share k. See sm90_block.cuh.
+// Block: one tile of Rows by Slots a block, both warpgroups on it; `Cluster` blocks share an
+// operand, args.split blocks share k. See sm90_block.cuh.
 template <int Rows, int Slots, int Cluster, Sm90Share Share>
 struct Sm90Block {
   static constexpr int rows = Rows;

@@ -2,9 +2,10 @@
 // cluster where there are few tiles.
 //
 // A cluster is Cluster blocks that share an operand (column neighbours share x, row neighbours the
-// weight; each loads a part of it for all) times args.split blocks that share k. Blocks with one part
-// of k come first: rank = part * Cluster + neighbour. The sums of all parts are added in the order of
-// the parts, read from the other blocks' shared memory, so the result is the same in every run.
+// weight; each loads a part of it for all) times args.split blocks that share k. Blocks with one
+// part of k come first: rank = part * Cluster + neighbour. The sums of all parts are added in the
+// order of the parts, read from the other blocks' shared memory, so the result is the same in every
+// run.
 #pragma once
 
 #include <cooperative_groups.h>
@@ -100,11 +101,10 @@ struct Place {
 template <class S, int Rows, int Slots, int Cluster>
 __device__ __forceinline__ void produce(const Sm90Args& a, const Place<S>& place, char* stages,
                                         typename S::Header& header) {
-  const auto neighbours = static_cast<std::uint16_t>(
-      Cluster > 1 ? ((1 << Cluster) - 1) << (place.part * Cluster) : 0);
+  const auto neighbours =
+      static_cast<std::uint16_t>(Cluster > 1 ? ((1 << Cluster) - 1) << (place.part * Cluster) : 0);
   const int row = place.m * Rows + (S::shares_x ? place.neighbour * S::x_part : 0);
-  const int slot = place.n * Slots +
-                   (S::shares_weight ? place.neighbour * S::weight_part : 0);
+  const int slot = place.n * Slots + (S::shares_weight ? place.neighbour * S::weight_part : 0);
   const auto load_x_at = [&](int stage, int k) {
     char* to = stages + stage * S::stage_bytes;
     if (S::shares_x) to += place.neighbour * S::x_part * sm90_tile_k * 2;
@@ -156,7 +156,8 @@ __device__ __forceinline__ void multiply(const Sm90Args& a, const Place<S>& plac
   typename Tile::Mma mma;
   const auto part = mma.get_thread_slice(thread);
   const int x_offset = S::by_rows ? group * S::group_rows * sm90_tile_k * 2 : 0;
-  const int weight_offset = S::x_bytes + (S::by_rows ? 0 : group * S::group_slots * sm90_tile_k * 2);
+  const int weight_offset =
+      S::x_bytes + (S::by_rows ? 0 : group * S::group_slots * sm90_tile_k * 2);
   const int lane = thread % 32;
   const auto release = [&](int stage) {
     if (lane < Cluster) {
@@ -198,8 +199,8 @@ __device__ __forceinline__ void multiply(const Sm90Args& a, const Place<S>& plac
   }
 }
 
-// Adds up the parts of k for `rows` rows of the tile from `first` on: in this block's own tile, whose
-// rows no other block reads. In the order of the parts.
+// Adds up the parts of k for `rows` rows of the tile from `first` on: in this block's own tile,
+// whose rows no other block reads. In the order of the parts.
 template <class S, int Slots, int Cluster>
 __device__ __forceinline__ void add_parts(const Sm90Args& a, const Place<S>& place, float* tile,
                                           int first, int rows, int thread) {
@@ -231,7 +232,8 @@ __device__ __forceinline__ void add_parts(const Sm90Args& a, const Place<S>& pla
   cutlass::arch::NamedBarrier::sync(consumer_threads, 1);
 }
 
-// Finishes this block's share of the tile: all of it, or where k is split an equal part of the rows.
+// Finishes this block's share of the tile: all of it, or where k is split an equal part of the
+// rows.
 template <class T, class S, int Rows, int Slots, int Cluster>
 __device__ __forceinline__ void finish(const Sm90Args& a, const Place<S>& place, float* tile,
                                        const typename S::Header& header, int thread) {
@@ -260,8 +262,9 @@ __device__ __forceinline__ void finish(const Sm90Args& a, const Place<S>& place,
 }
 
 template <class T, int Rows, int Slots, int Cluster, Sm90Share Share>
-__global__ void __launch_bounds__(
-    consumer_threads + 32, Block<T, Rows, Slots, Cluster, Share>::two_a_multiprocessor ? 2 : 1)
+__global__ void __launch_bounds__(consumer_threads + 32,
+                                  Block<T, Rows, Slots, Cluster, Share>::two_a_multiprocessor ? 2
+                                                                                              : 1)
     sm90_block(const __grid_constant__ Sm90Args a) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
   using S = Block<T, Rows, Slots, Cluster, Share>;

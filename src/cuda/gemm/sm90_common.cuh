@@ -112,8 +112,8 @@ __device__ __forceinline__ void load_weight(const Sm90Args& a, const Target& t, 
   }
 }
 
-// Writes Count of a warpgroup's sums from slot First on to shared memory, by place, rows Pitch floats
-// apart: as slots Offset and on of a chunk of ChunkSlots.
+// Writes Count of a warpgroup's sums from slot First on to shared memory, by place, rows Pitch
+// floats apart: as slots Offset and on of a chunk of ChunkSlots.
 template <int First, int ChunkSlots, int Offset, int Count, int Pitch, class Sums>
 __device__ __forceinline__ void store_sums(const EpilogueArgs& e, const Sums& sums, float* to,
                                            int thread) {

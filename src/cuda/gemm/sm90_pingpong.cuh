@@ -1,5 +1,5 @@
-// The ping-pong Hopper GEMM: a producer warp feeds tiles by TMA, two consumer warpgroups take turns:
-// while one finishes its tile, the other's wgmma runs.
+// The ping-pong Hopper GEMM: a producer warp feeds tiles by TMA, two consumer warpgroups take
+// turns: while one finishes its tile, the other's wgmma runs.
 //
 // A block computes tiles of 128 rows of x by Slots weight rows (slots, see epilogue.cuh), one after
 // another; each tile belongs to one consumer warpgroup. Blocks of a cluster have neighbouring row
@@ -109,8 +109,7 @@ __device__ __forceinline__ void consume(const Sm90Args& a, typename S::Storage& 
     row0 = (row0 * Cluster + rank) * S::rows;
     column0 *= tile_columns(a.epilogue.gated, Slots);
     prefetch_residual(a.epilogue, row0, column0, Slots, thread);
-    stage_row_scales(a, row0, S::rows, storage.row_scale[group], storage.row_mean[group],
-                     thread);
+    stage_row_scales(a, row0, S::rows, storage.row_scale[group], storage.row_mean[group], thread);
     turns.wait();
     auto released = state;
     mma.accumulate_ = GMMA::ScaleOut::Zero;
@@ -165,7 +164,8 @@ __device__ __forceinline__ void consume(const Sm90Args& a, typename S::Storage& 
       for_each(make_int_sequence<S::chunks>{}, [&](auto c) {
         constexpr int first = decltype(c)::value * S::chunk;
         if (chunk == c) {
-          store_sums<first, S::chunk, 0, S::chunk, S::pitch>(a.epilogue, sums, storage.sums, thread);
+          store_sums<first, S::chunk, 0, S::chunk, S::pitch>(a.epilogue, sums, storage.sums,
+                                                             thread);
         }
       });
       finish(chunk);

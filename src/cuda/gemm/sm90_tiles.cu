@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cuda/gemm/sm90_overrides.hpp"
 #include "cuda/gemm/tensor_map.hpp"
 
 namespace postlude {
@@ -21,16 +22,16 @@ std::int64_t k_tiles(const Gemm& g) { return ceil_div(g.k, sm90_tile_k); }
 template <int Slots, int Cluster>
 Sm90Tile ping_pong(double step, double epilogue) {
   using Kernel = Sm90PingPong<Slots, Cluster>;
-  return {Kernel::rows, Slots, Cluster,         Sm90Share::weight, true, 1, step,
-          epilogue,     &Kernel::launch, &Kernel::load};
+  return {Kernel::rows, Slots,    Cluster,         Sm90Share::weight, true, 1,
+          step,         epilogue, &Kernel::launch, &Kernel::load};
 }
 
 template <int Rows, int Slots, int Cluster>
 Sm90Tile block(double step, double epilogue) {
   using Kernel = Sm90Block<Rows, Slots, Cluster, Sm90Share::x>;
   const int at_once = Rows * Slots <= 128 * 128 ? 2 : 1;
-  return {Rows, Slots,    Cluster,         Sm90Share::x, false, at_once, step,
-          epilogue, &Kernel::launch, &Kernel::load};
+  return {Rows,    Slots, Cluster,  Sm90Share::x,    false,
+          at_once, step,  epilogue, &Kernel::launch, &Kernel::load};
 }
 
 // Clusters of c blocks that run at once, one block a multiprocessor.
@@ -48,8 +49,8 @@ Sm90Choice choice_of(const Gemm& g, const Sm90Tile& t, int split, const DeviceSt
   c.raster = std::max(1, 8 / (along_m ? t.cluster : 1));
   const std::int64_t clusters = c.tiles_m * c.tiles_n;
   if (t.ping_pong) {
-    c.blocks = static_cast<unsigned>(
-        std::min<std::int64_t>(clusters, device.sm_count / t.cluster) * t.cluster);
+    c.blocks = static_cast<unsigned>(std::min<std::int64_t>(clusters, device.sm_count / t.cluster) *
+                                     t.cluster);
     return c;
   }
   const std::int64_t blocks = clusters * t.cluster * split;
@@ -67,17 +68,10 @@ Sm90Choice choice_of(const Gemm& g, const Sm90Tile& t, int split, const DeviceSt
 
 const std::vector<Sm90Tile>& sm90_tiles() {
   static const std::vector<Sm90Tile> tiles = {
-      ping_pong<128, 1>(1.30, 1.2),  //
-      ping_pong<128, 2>(1.29, 1.4),  //
-      ping_pong<160, 2>(1.27, 2.2),  //
-      block<64, 64, 1>(2.34, 1.7),   //
-      block<64, 128, 1>(1.74, 1.2),  //
-      block<64, 128, 2>(1.80, 1.6),  //
-      block<128, 64, 1>(1.58, 2.3),  //
-      block<128, 128, 1>(1.26, 2.7), //
-      block<128, 128, 2>(1.23, 3.3), //
-      block<128, 200, 1>(1.16, 3.9), //
-      block<128, 256, 1>(1.16, 4.0), //
+      ping_pong<128, 1>(1.30, 1.3),  ping_pong<128, 2>(1.305, 1.5), ping_pong<160, 2>(1.295, 2.2),
+      block<64, 64, 1>(2.36, 1.7),   block<64, 128, 1>(1.73, 1.3),  block<64, 128, 2>(1.80, 1.6),
+      block<128, 64, 1>(1.60, 2.2),  block<128, 128, 1>(1.29, 2.7), block<128, 128, 2>(1.28, 2.9),
+      block<128, 200, 1>(1.19, 3.8), block<128, 256, 1>(1.21, 4.0),
   };
   return tiles;
 }
@@ -104,29 +98,44 @@ std::vector<Sm90Choice> sm90_choices(const Gemm& g, const DeviceState& device) {
 // Fitted to sweeps of benchmarks/cpp/sm90_sweep.cu on an H200.
 double sm90_microseconds(const Gemm& g, const Sm90Choice& c, const DeviceState& device) {
   constexpr double multiply_adds = 2048 * 1.65e3;  // of a multiprocessor in a microsecond
-  constexpr double bytes = 3.75e6;                 // of memory in a microsecond
+  constexpr double bytes = 3.78e6;                 // of memory in a microsecond
   const Sm90Tile& t = *c.tile;
-  const double step = t.step * t.rows * t.slots * sm90_tile_k / multiply_adds;
-  const double steps = static_cast<double>(ceil_div(k_tiles(g), c.split));
   const std::int64_t clusters = c.tiles_m * c.tiles_n;
   const std::int64_t places = clusters_at_once(device, t.cluster * c.split);
-  const double products = static_cast<double>(ceil_div(clusters, places)) * steps * step;
+  const auto rounds = static_cast<double>(ceil_div(clusters, places));
+  double products = t.step * t.rows * t.slots * sm90_tile_k / multiply_adds *
+                    static_cast<double>(ceil_div(k_tiles(g), c.split));
+  if (t.ping_pong) {
+    // One warpgroup finishes its tile in the time of the other's products, or keeps it waiting.
+    const bool costly = !g.gated && g.activation != Activation::none;
+    products = std::max(products, t.slots * (costly ? 0.06 : 0.04) * (t.general() ? 1.0 : 1.6));
+  } else if (rounds > 5) {
+    products *= 1.12;  // blocks that drift apart share less in L2
+  }
   const double memory =
       2.0 * (static_cast<double>(g.weight_rows()) * g.k + static_cast<double>(g.m) * (g.k + g.n)) /
       bytes;
   // The longer of the two hides most of the other.
-  const double main = std::pow(std::pow(products, 4) + std::pow(memory, 4), 0.25);
-  if (t.ping_pong) return 2.3 + main + t.epilogue;
-  const std::int64_t at_once =
-      places * (t.per_multiprocessor == 2 && clusters > places ? 2 : 1);
+  const double main = std::pow(std::pow(rounds * products, 4) + std::pow(memory, 4), 0.25);
+  if (t.ping_pong) return 2.1 + main + t.epilogue;
+  const std::int64_t at_once = places * (t.per_multiprocessor == 2 && clusters > places ? 2 : 1);
   const double ends = static_cast<double>(ceil_div(clusters, at_once)) * t.epilogue;
-  return main + ends + (c.split > 1 ? 1.6 + 0.23 * (c.split - 1) : 0.0);
+  return main + ends + (c.split > 1 ? 1.67 + 0.15 * (c.split - 1) : 0.0);
 }
 
 Sm90Choice sm90_choose(const Gemm& g, const DeviceState& device) {
   // One tile for all M where a row's bits must not depend on it.
   if (g.batch_invariant) return choice_of(g, sm90_tiles()[0], 1, device);
   const std::vector<Sm90Choice> choices = sm90_choices(g, device);
+  if (const Sm90Override* entry = sm90_override(g, device.sm_count)) {
+    for (const Sm90Choice& c : choices) {
+      if (c.tile->ping_pong == entry->ping_pong && c.tile->rows == entry->rows &&
+          c.tile->slots == entry->slots && c.tile->cluster == entry->cluster &&
+          c.split == entry->split) {
+        return c;
+      }
+    }
+  }
   return *std::min_element(choices.begin(), choices.end(), [&](const auto& a, const auto& b) {
     return sm90_microseconds(g, a, device) < sm90_microseconds(g, b, device);
   });

@@ -31,6 +31,20 @@ Encode encoder() {
   return function;
 }
 
+CUtensorMapDataType type_of(DType dtype) {
+  switch (dtype) {
+    case DType::f32:
+      return CU_TENSOR_MAP_DATA_TYPE_FLOAT32;
+    case DType::f16:
+      return CU_TENSOR_MAP_DATA_TYPE_FLOAT16;
+    default:
+      return CU_TENSOR_MAP_DATA_TYPE_BFLOAT16;
+  }
+}
+
+// The elements of a line that the swizzle repeats after.
+int box_length(DType dtype) { return 128 / static_cast<int>(size_of(dtype)); }
+
 // sizes and box from the fastest dimension on; strides (elements) of all but that one.
 CUtensorMap encode(const TiledMatrix& m, int rank, const std::int64_t* sizes,
                    const std::int64_t* strides, const int* box) {
@@ -41,14 +55,12 @@ CUtensorMap encode(const TiledMatrix& m, int rank, const std::int64_t* sizes,
   for (int d = 0; d < rank; ++d) {
     size_values[d] = static_cast<cuuint64_t>(std::max<std::int64_t>(sizes[d], 1));
     box_values[d] = static_cast<cuuint32_t>(box[d]);
-    if (d > 0) stride_bytes[d - 1] = static_cast<cuuint64_t>(strides[d - 1]) * 2;
+    if (d > 0) stride_bytes[d - 1] = static_cast<cuuint64_t>(strides[d - 1]) * size_of(m.dtype);
   }
   CUtensorMap map;
   const CUresult result = encoder()(
-      &map,
-      m.dtype == DType::f16 ? CU_TENSOR_MAP_DATA_TYPE_FLOAT16 : CU_TENSOR_MAP_DATA_TYPE_BFLOAT16,
-      static_cast<cuuint32_t>(rank), const_cast<void*>(m.data), size_values, stride_bytes,
-      box_values, ones, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+      &map, type_of(m.dtype), static_cast<cuuint32_t>(rank), const_cast<void*>(m.data), size_values,
+      stride_bytes, box_values, ones, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
       CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result != CUDA_SUCCESS) {
     throw CudaError("cuTensorMapEncodeTiled refused a matrix of " + std::to_string(m.lines) +
@@ -65,14 +77,14 @@ CUtensorMap encode(const TiledMatrix& m, int rank, const std::int64_t* sizes,
 CUtensorMap tensor_map(const TiledMatrix& m) {
   const std::int64_t sizes[] = {m.length, m.lines};
   const std::int64_t strides[] = {m.stride};
-  const int box[] = {64, m.box_lines};
+  const int box[] = {box_length(m.dtype), m.box_lines};
   return encode(m, 2, sizes, strides, box);
 }
 
 CUtensorMap interleaved_tensor_map(const TiledMatrix& half, std::int64_t half_distance) {
   const std::int64_t sizes[] = {half.length, 8, 2, half.lines / 8};
   const std::int64_t strides[] = {half.stride, half_distance, 8 * half.stride};
-  const int box[] = {64, 8, 2, half.box_lines / 16};
+  const int box[] = {box_length(half.dtype), 8, 2, half.box_lines / 16};
   return encode(half, 4, sizes, strides, box);
 }
 

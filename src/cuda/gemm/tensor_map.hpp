@@ -11,15 +11,15 @@ namespace postlude {
 namespace detail {
 namespace cuda {
 
-// A matrix of 2-byte elements whose lines have stride 1 and which is read in boxes of 64 elements
-// of `box_lines` lines, with the 128-byte swizzle that wgmma expects. Lines and elements past the
-// end read as 0.
+// A matrix of floats whose lines have stride 1 and which is read in boxes of 128 bytes of
+// `box_lines` lines, with the 128-byte swizzle that wgmma expects. Lines and elements past the end
+// read as 0.
 struct TiledMatrix {
   const void* data = nullptr;
   DType dtype = DType::bf16;
   std::int64_t length = 0;  // of a line
   std::int64_t lines = 0;
-  std::int64_t stride = 0;  // elements between lines, a multiple of 8
+  std::int64_t stride = 0;  // elements between lines, a multiple of 16 bytes
   int box_lines = 0;
 };
 

@@ -103,11 +103,15 @@ __global__ void __launch_bounds__(threads) fold(const __grid_constant__ FoldArgs
   }
 }
 
+constexpr std::int64_t shortest_row = 64;
+
 // Whether rounded products are as good as the norm's rounded result for weights of this kind.
 const char* fold_refusal(const WeightState& state) {
   if (state.operand.packed != nullptr) return "the weight is packed for one kernel";
   if (state.operand.dtype == DType::f32) return "float32 norms run by themselves, exactly";
   if (state.n == 0 || state.k == 0) return "the weight is empty";
+  // The spread of so short a row may be tiny beside its mean, which only the exact norm survives.
+  if (state.k < shortest_row) return "its rows have fewer than 64 columns";
   return nullptr;
 }
 

@@ -30,7 +30,7 @@ struct NormArgs {
   RowSplit split;
 };
 
-// Of each stored tensor and of statistics, those of 16-bit rows are not told by a correction.
+// Where the rounding of the mean can be seen in what is stored.
 template <class T>
 constexpr bool exact_mean = sizeof(T) == 4;
 
@@ -45,26 +45,40 @@ __device__ inline void add(float (&sum)[Width], const float (&other)[Width]) {
   for (int i = 0; i < Width; ++i) sum[i] += other[i];
 }
 
+// The usual norms, of which the kernels know at compile time what there is: RMSNorm has a weight,
+// LayerNorm a bias as well, all in the rows' dtype. Nothing is added, neither to the weight nor
+// after the norm.
+enum class Usual { none, rms, layer };
+
+template <class T>
+__device__ inline Usual usual(const NormArgs& a) {
+  constexpr DType dtype = dtype_of<T>();
+  if (a.add_after.present() || a.weight_offset != 0.0f) return Usual::none;
+  if (!a.weight.present() || a.weight.dtype != dtype) return Usual::none;
+  if (a.kind == NormKind::rms) return Usual::rms;
+  return a.norm_bias.present() && a.norm_bias.dtype == dtype ? Usual::layer : Usual::none;
+}
+
 // n = norm(r). load(vector, values) reads the run's columns of a vector.
-template <bool Exact, int Width, class Load>
+template <bool Exact, Usual Is, int Width, class Load>
 __device__ inline void normalise(const NormArgs& a, const Statistics& s, float (&n)[Width],
                                  Load&& load) {
   float other[Width];
 #pragma unroll
   for (int i = 0; i < Width; ++i) {
-    n[i] -= s.mean;
-    if (Exact) n[i] -= s.correction;
+    if (Is != Usual::rms) n[i] -= s.mean;
+    if (Is != Usual::rms && Exact) n[i] -= s.correction;
     n[i] *= s.rstd;
     other[i] = 1.0f;
   }
-  if (a.weight.present()) load(a.weight, other);
-  if (a.weight_offset != 0.0f) {
+  if (Is != Usual::none || a.weight.present()) load(a.weight, other);
+  if (Is == Usual::none && a.weight_offset != 0.0f) {
 #pragma unroll
     for (int i = 0; i < Width; ++i) other[i] += a.weight_offset;
   }
 #pragma unroll
   for (int i = 0; i < Width; ++i) n[i] *= other[i];
-  if (a.norm_bias.present()) {
+  if (Is == Usual::layer || (Is == Usual::none && a.norm_bias.present())) {
     load(a.norm_bias, other);
     add(n, other);
   }
@@ -102,7 +116,7 @@ struct HeldRow {
         for (int i = 0; i < held_runs; ++i) {
           if (!seat.active(i)) continue;
           float other[width];
-          load_vector<Form>(a.bias, seat.column_of(i), seat.count(i), other);
+          load_vector<Form, false>(a.bias, seat.column_of(i), seat.count(i), other);
           add(sums[i], other);
         }
       }
@@ -188,6 +202,31 @@ struct HeldValues {
   }
 };
 
+template <Usual Is, class Form>
+__device__ inline void store_normalised(const NormArgs& a, const Statistics& s,
+                                        const RowPath<Form>& path, const HeldRow<Form>& row) {
+  using T = typename Form::Type;
+  constexpr int width = Form::width;
+#pragma unroll
+  for (int i = 0; i < held_runs; ++i) {
+    if (Form::aligned && !row.seat.active(i)) continue;
+    float n[width];
+    row.get(i, n);
+    normalise<exact_mean<T>, Is>(a, s, n, [&](const VectorArg& vector, float (&values)[width]) {
+      load_vector<Form, Is != Usual::none>(vector, row.seat.column_of(i), row.seat.count(i),
+                                           values);
+    });
+    if (Is == Usual::none && a.add_after.present()) {
+      uint4 after[1];
+      float other[width];
+      path.load(a.add_after, after, i);
+      unpack<T>(after[0], other);
+      add(n, other);
+    }
+    path.store(a.n_out, i, pack<T>(n));
+  }
+}
+
 // Rows that fit into registers: a block has a few, or one.
 template <class Form>
 __global__ void __launch_bounds__(Form::threads, Form::resident / Form::threads)
@@ -216,22 +255,13 @@ __global__ void __launch_bounds__(Form::threads, Form::resident / Form::threads)
       row_statistics<exact_mean<T>>(a.kind, a.inverse_h, a.eps, team, HeldValues<Form>{row});
   if (seat.column == 0 && seat.limit > 0) store_statistics(a, s, seat.row);
   if (!a.n_out.present()) return;
-#pragma unroll
-  for (int i = 0; i < held_runs; ++i) {
-    if (Form::aligned && !seat.active(i)) continue;
-    float n[width];
-    row.get(i, n);
-    normalise<exact_mean<T>>(a, s, n, [&](const VectorArg& vector, float (&values)[width]) {
-      load_vector<Form>(vector, seat.column_of(i), seat.count(i), values);
-    });
-    if (a.add_after.present()) {
-      uint4 after[1];
-      float other[width];
-      path.load(a.add_after, after, i);
-      unpack<T>(after[0], other);
-      add(n, other);
-    }
-    path.store(a.n_out, i, pack<T>(n));
+  switch (usual<T>(a)) {
+    case Usual::rms:
+      return store_normalised<Usual::rms>(a, s, path, row);
+    case Usual::layer:
+      return store_normalised<Usual::layer>(a, s, path, row);
+    default:
+      return store_normalised<Usual::none>(a, s, path, row);
   }
 }
 
@@ -331,7 +361,7 @@ __global__ void __launch_bounds__(long_threads, 1) norm_long(const __grid_consta
     span.load_sum(a, row, r);
 #pragma unroll
     for (int e = 0; e < width; ++e) n[e] = r[e];
-    normalise<exact_mean<T>>(
+    normalise<exact_mean<T>, Usual::none>(
         a, s, n, [&](const VectorArg& vector, float (&to)[width]) { span.load(vector, to); });
     if (a.add_after.present()) {
       span.load(a.add_after, row, other);

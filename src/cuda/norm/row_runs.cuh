@@ -60,6 +60,7 @@ inline constexpr int held_runs = 4;  // of a thread
 // rows, nor of their addresses.
 struct RowSplit {
   int lanes = 0;  // threads of a warp that share a row: a power of two
+  int bits = 0;   // its logarithm
   int warps = 0;  // warps of a block that share a row; 0: the row is too long to be held
   int rows = 0;   // rows of a block; 1 where a row has several warps
 
@@ -76,8 +77,9 @@ RowSplit row_split(std::int64_t h) {
   const std::int64_t runs = (h + run_columns<T> - 1) / run_columns<T>;
   RowSplit s;
   if (runs > most_warps * a_warp) return s;
-  s.lanes = 32;
-  while (s.lanes > 1 && s.lanes / 2 * held_runs >= runs) s.lanes /= 2;
+  s.bits = 5;
+  while (s.bits > 0 && (1 << s.bits) / 2 * held_runs >= runs) --s.bits;
+  s.lanes = 1 << s.bits;
   s.warps = std::max(1, (static_cast<int>(runs) + a_warp - 1) / a_warp);
   s.rows = s.warps > 1 ? 1 : narrow_threads / s.lanes;
   return s;
@@ -93,8 +95,9 @@ struct RowForm {
   static constexpr bool aligned = Aligned;
   static constexpr bool adds = Adds;
   static constexpr int width = run_columns<T>;
-  // Threads for which a multiprocessor has registers: 64 a thread, or 80.
-  static constexpr int resident = sizeof(T) == 2 && (Adds || !Aligned) ? 768 : 1024;
+  // Threads for which a multiprocessor has registers: 64 a thread, or 80, or 128.
+  static constexpr int resident =
+      Narrow && !Aligned ? 512 : (sizeof(T) == 2 && (Adds || !Aligned) ? 768 : 1024);
   static constexpr int threads = Narrow ? narrow_threads : resident;
 };
 
@@ -113,12 +116,13 @@ struct Seat {
 
   __device__ static Seat of(const RowSplit& s, std::int64_t first_row, std::int64_t m, int h) {
     Seat seat;
-    const int thread = static_cast<int>(threadIdx.x);
-    const int team = s.rows > 1 ? thread / s.lanes : 0;
+    const unsigned thread = threadIdx.x;
+    const unsigned team = thread >> (Form::narrow ? s.bits : 5);
     seat.lanes = Form::narrow ? s.lanes : 32;
-    seat.lane = thread & (seat.lanes - 1);
-    seat.warp = s.rows > 1 ? 0 : thread / 32;
-    seat.row = first_row + static_cast<std::int64_t>(blockIdx.x) * s.rows + team;
+    seat.lane = static_cast<int>(thread) & (seat.lanes - 1);
+    seat.warp = Form::narrow || s.rows > 1 ? 0 : static_cast<int>(team);
+    seat.row = first_row + static_cast<std::int64_t>(blockIdx.x) * s.rows +
+               (static_cast<int>(team) - seat.warp);
     seat.column = (seat.warp * 32 * held_runs + seat.lane) * width;
     seat.limit = seat.row < m ? h : 0;
     return seat;
@@ -225,7 +229,7 @@ class RowPath {
     return seat_.column_of(i) - seat_.lane * (width - 1) + e * seat_.lanes;
   }
   __device__ T& turned(int e) const {
-    const int lane = static_cast<int>(threadIdx.x) % 32;
+    const int lane = static_cast<int>(threadIdx.x % 32);
     const int at = (lane - seat_.lane) * width + e * seat_.lanes + seat_.lane;
     return reinterpret_cast<T*>(shared_memory() + (threadIdx.x - lane) * 16)[at];
   }
@@ -234,10 +238,12 @@ class RowPath {
   const Seat<Form>& seat_;
 };
 
-// A thread's columns of a vector (h,) in T or fp32, from `column` on, zeros from `count` on.
-template <class Form>
+// A thread's columns of a vector (h,) in T or fp32, from `column` on, zeros from `count` on. Known:
+// it is in T.
+template <class Form, bool Known>
 __device__ inline void load_vector(const VectorArg& vector, int column, int count,
                                    float (&values)[Form::width]) {
+  using T = typename Form::Type;
   const auto load = [&](auto type) {
     using V = decltype(type);
     Run<V, Form::width> run;
@@ -245,10 +251,11 @@ __device__ inline void load_vector(const VectorArg& vector, int column, int coun
              Form::aligned || vector.vector);
     unpack(run, values);
   };
-  if (sizeof(typename Form::Type) < sizeof(float) &&
-      vector.dtype == dtype_of<typename Form::Type>())
-    return load(typename Form::Type());
-  load(float());
+  if (Known || vector.dtype == dtype_of<T>()) {
+    load(T());
+  } else {
+    load(float());
+  }
 }
 
 }  // namespace cuda

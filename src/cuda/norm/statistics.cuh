@@ -49,7 +49,7 @@ template <bool Both>
 __device__ inline float2 sum_warps(const RowTeam& team, WarpSums& own) {
   float2 v = make_float2(own.sum, own.squares);
   if (team.warps == 1) return v;
-  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int lane = static_cast<int>(threadIdx.x % 32);
   if (lane == 0) team.of_warp[team.warp] = own;
   __syncthreads();
   v = make_float2(0.0f, 0.0f);
