@@ -139,27 +139,24 @@ __device__ __forceinline__ Run<T, Width> rounded(const float (&values)[Width]) {
 // For Rows rows of a thread at a time: read(u, row) for each, then finish(u, i, acc, up) for each
 // row and each element i, stored in the type of x. What is read for all rows is read before any is
 // computed, so that one wait serves them all; the last few rows go one by one.
-template <class T, int Slots, int Width, int Rows, bool Gated, class Load, class Read, class Finish>
+template <class T, int Slots, int Width, int Rows, class Load, class Read, class Finish>
 __device__ __forceinline__ void finish_batches(const EpilogueArgs& e, const Chunk& c, Load&& load,
                                                Read&& read, Finish&& finish) {
-  const ChunkRun<Slots, Width, Gated> at(c);
+  const ChunkRun<Slots, Width, false> at(c);
   if (at.column >= e.n) return;
   T* const out =
       static_cast<T*>(e.out.data) + static_cast<std::int64_t>(c.row0) * e.out.stride + at.column;
   const auto batch = [&](auto count, int first) {
     constexpr int rows = decltype(count)::value;
-    float acc[rows][Width], up[Gated ? rows : 1][Width];
+    float acc[rows][Width];
 #pragma unroll
     for (int u = 0; u < rows; ++u) read(u, first + u * at.step);
 #pragma unroll
-    for (int u = 0; u < rows; ++u) {
-      load(first + u * at.step, at.place, acc[u]);
-      if constexpr (Gated) load(first + u * at.step, at.place + at.columns, up[u]);
-    }
+    for (int u = 0; u < rows; ++u) load(first + u * at.step, at.place, acc[u]);
 #pragma unroll
     for (int u = 0; u < rows; ++u) {
 #pragma unroll
-      for (int i = 0; i < Width; ++i) acc[u][i] = finish(u, i, acc[u][i], up[Gated ? u : 0][i]);
+      for (int i = 0; i < Width; ++i) acc[u][i] = finish(u, i, acc[u][i]);
     }
 #pragma unroll
     for (int u = 0; u < rows; ++u) {
@@ -177,18 +174,32 @@ __device__ __forceinline__ void finish_batches(const EpilogueArgs& e, const Chun
   }
 }
 
+// Nothing to read but sums: a plain unrolled loop is faster than batches, as it needs fewer
+// registers.
 template <class T, int Slots, int Width, int Rows, bool Gated, Activation Name, class Load>
 __device__ __forceinline__ void finish_activation(const EpilogueArgs& e, const Chunk& c,
                                                   Load&& load) {
   const ChunkRun<Slots, Width, Gated> at(c);
+  if (at.column >= e.n) return;
   float bias[Width], up_bias[Width];
   load_run(c.bias + at.place, bias);
   if (Gated) load_run(c.bias + at.place + at.columns, up_bias);
-  const auto finish = [&](int, int i, float acc, float up) {
-    const float h = activated<Name>(acc + bias[i]);
-    return e.alpha * (Gated ? h * (up + up_bias[i]) : h);
-  };
-  finish_batches<T, Slots, Width, Rows, Gated>(e, c, load, [](int, int) {}, finish);
+  T* out = static_cast<T*>(e.out.data) + static_cast<std::int64_t>(c.row0 + at.row) * e.out.stride +
+           at.column;
+  const std::int64_t pitch = at.step * e.out.stride;
+#pragma unroll(Rows)
+  for (int row = at.row; row < c.rows; row += at.step, out += pitch) {
+    float acc[Width], up[Width];
+    load(row, at.place, acc);
+    if (Gated) load(row, at.place + at.columns, up);
+#pragma unroll
+    for (int i = 0; i < Width; ++i) {
+      acc[i] = activated<Name>(acc[i] + bias[i]);
+      if (Gated) acc[i] *= up[i] + up_bias[i];
+      acc[i] *= e.alpha;
+    }
+    rounded<T>(acc).store(out, Width, true);
+  }
 }
 
 template <class T, int Slots, int Width, int Rows, class Load>
@@ -203,10 +214,10 @@ __device__ __forceinline__ void finish_residual(const EpilogueArgs& e, const Chu
   const auto read = [&](int u, int row) {
     other[u].load(residual + row * e.residual.stride, Width, true);
   };
-  const auto finish = [&](int u, int i, float acc, float) {
+  const auto finish = [&](int u, int i, float acc) {
     return fmaf(e.alpha, acc + bias[i], to_float(other[u].value[i]));
   };
-  finish_batches<T, Slots, Width, Rows, false>(e, c, load, read, finish);
+  finish_batches<T, Slots, Width, Rows>(e, c, load, read, finish);
 }
 
 template <class T, int Slots, int Width, int Rows, class Load>
@@ -222,10 +233,10 @@ __device__ __forceinline__ void finish_scaled(const EpilogueArgs& e, const Chunk
     scale[u] = c.row_scale[row];
     mean[u] = centred ? c.row_mean[row] : 0.0f;
   };
-  const auto finish = [&](int u, int i, float acc, float) {
+  const auto finish = [&](int u, int i, float acc) {
     return (fmaf(-mean[u], sum[i], acc) * scale[u] + bias[i]) * e.alpha;
   };
-  finish_batches<T, Slots, Width, Rows, false>(e, c, load, read, finish);
+  finish_batches<T, Slots, Width, Rows>(e, c, load, read, finish);
 }
 
 // How a kernel runs the loops.
@@ -250,7 +261,7 @@ __device__ __forceinline__ void finish_chunk(const EpilogueArgs& e, EpilogueLoop
       with_activation(e.activation, [&](auto name) {
         constexpr Activation activation = decltype(name)::value;
         if (e.gated) {
-          finish_activation<T, slots, width, (rows + 1) / 2, true, activation>(e, c, load);
+          finish_activation<T, slots, width, rows, true, activation>(e, c, load);
         } else {
           finish_activation<T, slots, width, rows, false, activation>(e, c, load);
         }

@@ -26,7 +26,7 @@ struct PingPong {
   static constexpr int chunks = Slots / chunk;
   static constexpr int pitch = sums_pitch(chunk);
   static constexpr bool roomy = Slots <= 128;  // enough registers for the fastest loops
-  using Finish = ChunkShape<chunk, (roomy ? 4 : 1), 2, roomy>;
+  using Finish = ChunkShape<chunk, (roomy ? 4 : 2), 2, roomy>;
   static constexpr int consumer_registers = Slots > 160 ? 240 : 232;
   static constexpr int producer_registers = Slots > 160 ? 24 : 40;
   static constexpr int budget = max_shared - 8192 - 4 * rows * pitch;

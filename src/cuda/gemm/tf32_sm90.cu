@@ -25,9 +25,8 @@ std::int64_t weight_stride(const Gemm& g) {
   return in_out(g) ? g.weight.stride_k : g.weight.stride_n;
 }
 
-// The stride of a single line is looked at only where it must be treated as one of many is.
-bool tma_reads(const void* data, std::int64_t lines, std::int64_t stride, bool always) {
-  return is_aligned(data) && ((lines <= 1 && !always) || (stride > 0 && stride % 4 == 0));
+bool tma_reads(const void* data, std::int64_t lines, std::int64_t stride) {
+  return is_aligned(data) && (lines <= 1 || (stride > 0 && stride % 4 == 0));
 }
 
 std::int64_t map_stride(std::int64_t lines, std::int64_t stride, std::int64_t length) {
@@ -131,10 +130,12 @@ class Tf32Sm90Gemm final : public GemmKernel {
     if (g.weight.dtype != g.x.dtype) return "the weight's dtype is not that of x";
     if (g.k == 0) return "k is 0";
     if (!along_k(g) && !along_n(g)) return "the weight has stride 1 in neither dimension";
-    if (!tma_reads(g.x.data, g.m, g.x.stride, g.batch_invariant))
+    if (!tma_reads(g.x.data, g.m, g.x.stride))
       return "TMA needs rows of x at multiples of 16 bytes";
-    if (!tma_reads(g.weight.data, weight_lines(g), weight_stride(g), false))
+    if (!tma_reads(g.weight.data, weight_lines(g), weight_stride(g)))
       return "TMA needs rows of the weight at multiples of 16 bytes";
+    // The stride of a single row is not known, so one row could come here where many do not.
+    if (g.batch_invariant && g.k % 4 != 0) return "batch_invariant needs k to be a multiple of 4";
     if (g.gated && !in_out(g) && g.n % 8 != 0)
       return "a gated weight [out, in] needs halves of a multiple of 8 rows";
     constexpr std::int64_t most = std::numeric_limits<int>::max() - 65536;
