@@ -136,44 +136,6 @@ __device__ __forceinline__ Run<T, Width> rounded(const float (&values)[Width]) {
   return run;
 }
 
-// For Rows rows of a thread at a time: read(u, row) for each, then finish(u, i, acc, up) for each
-// row and each element i, stored in the type of x. What is read for all rows is read before any is
-// computed, so that one wait serves them all; the last few rows go one by one.
-template <class T, int Slots, int Width, int Rows, class Load, class Read, class Finish>
-__device__ __forceinline__ void finish_batches(const EpilogueArgs& e, const Chunk& c, Load&& load,
-                                               Read&& read, Finish&& finish) {
-  const ChunkRun<Slots, Width, false> at(c);
-  if (at.column >= e.n) return;
-  T* const out =
-      static_cast<T*>(e.out.data) + static_cast<std::int64_t>(c.row0) * e.out.stride + at.column;
-  const auto batch = [&](auto count, int first) {
-    constexpr int rows = decltype(count)::value;
-    float acc[rows][Width];
-#pragma unroll
-    for (int u = 0; u < rows; ++u) read(u, first + u * at.step);
-#pragma unroll
-    for (int u = 0; u < rows; ++u) load(first + u * at.step, at.place, acc[u]);
-#pragma unroll
-    for (int u = 0; u < rows; ++u) {
-#pragma unroll
-      for (int i = 0; i < Width; ++i) acc[u][i] = finish(u, i, acc[u][i]);
-    }
-#pragma unroll
-    for (int u = 0; u < rows; ++u) {
-      rounded<T>(acc[u]).store(out + (first + u * at.step) * e.out.stride, Width, true);
-    }
-  };
-  int row = at.row;
-#pragma unroll 1
-  for (; row + (Rows - 1) * at.step < c.rows; row += Rows * at.step) {
-    batch(std::integral_constant<int, Rows>{}, row);
-  }
-  if constexpr (Rows > 1) {
-#pragma unroll 1
-    for (; row < c.rows; row += at.step) batch(std::integral_constant<int, 1>{}, row);
-  }
-}
-
 // Nothing to read but sums: a plain unrolled loop is faster than batches, as it needs fewer
 // registers.
 template <class T, int Slots, int Width, int Rows, bool Gated, Activation Name, class Load>
@@ -202,41 +164,76 @@ __device__ __forceinline__ void finish_activation(const EpilogueArgs& e, const C
   }
 }
 
+// Rows rows of a thread at a time: what is read for all of them is read before any is computed, so
+// that one wait serves them all; the last few rows go one by one.
 template <class T, int Slots, int Width, int Rows, class Load>
 __device__ __forceinline__ void finish_residual(const EpilogueArgs& e, const Chunk& c,
                                                 Load&& load) {
   const ChunkRun<Slots, Width, false> at(c);
+  if (at.column >= e.n) return;
   float bias[Width];
   load_run(c.bias + at.place, bias);
   const T* const residual = static_cast<const T*>(e.residual.data) +
                             static_cast<std::int64_t>(c.row0) * e.residual.stride + at.column;
-  Run<T, Width> other[Rows];
-  const auto read = [&](int u, int row) {
-    other[u].load(residual + row * e.residual.stride, Width, true);
+  T* const out =
+      static_cast<T*>(e.out.data) + static_cast<std::int64_t>(c.row0) * e.out.stride + at.column;
+  const auto batch = [&](auto count, int first) {
+    constexpr int rows = decltype(count)::value;
+    Run<T, Width> other[rows];
+    float acc[rows][Width];
+#pragma unroll
+    for (int u = 0; u < rows; ++u) {
+      other[u].load(residual + (first + u * at.step) * e.residual.stride, Width, true);
+    }
+#pragma unroll
+    for (int u = 0; u < rows; ++u) load(first + u * at.step, at.place, acc[u]);
+#pragma unroll
+    for (int u = 0; u < rows; ++u) {
+#pragma unroll
+      for (int i = 0; i < Width; ++i) {
+        acc[u][i] = fmaf(e.alpha, acc[u][i] + bias[i], to_float(other[u].value[i]));
+      }
+    }
+#pragma unroll
+    for (int u = 0; u < rows; ++u) {
+      rounded<T>(acc[u]).store(out + (first + u * at.step) * e.out.stride, Width, true);
+    }
   };
-  const auto finish = [&](int u, int i, float acc) {
-    return fmaf(e.alpha, acc + bias[i], to_float(other[u].value[i]));
-  };
-  finish_batches<T, Slots, Width, Rows>(e, c, load, read, finish);
+  int row = at.row;
+#pragma unroll 1
+  for (; row + (Rows - 1) * at.step < c.rows; row += Rows * at.step) {
+    batch(std::integral_constant<int, Rows>{}, row);
+  }
+  if constexpr (Rows > 1) {
+#pragma unroll 1
+    for (; row < c.rows; row += at.step) batch(std::integral_constant<int, 1>{}, row);
+  }
 }
 
 template <class T, int Slots, int Width, int Rows, class Load>
 __device__ __forceinline__ void finish_scaled(const EpilogueArgs& e, const Chunk& c, Load&& load) {
   const ChunkRun<Slots, Width, false> at(c);
-  const bool centred = e.row_mean.present() && at.column < e.n;
+  if (at.column >= e.n) return;
+  const bool centred = e.row_mean.present();
   float bias[Width], sum[Width];
   load_run(c.bias + at.place, bias);
 #pragma unroll
   for (int i = 0; i < Width; ++i) sum[i] = centred ? e.col_sum.at(at.column + i) : 0.0f;
-  float scale[Rows], mean[Rows];
-  const auto read = [&](int u, int row) {
-    scale[u] = c.row_scale[row];
-    mean[u] = centred ? c.row_mean[row] : 0.0f;
-  };
-  const auto finish = [&](int u, int i, float acc) {
-    return (fmaf(-mean[u], sum[i], acc) * scale[u] + bias[i]) * e.alpha;
-  };
-  finish_batches<T, Slots, Width, Rows>(e, c, load, read, finish);
+  T* out = static_cast<T*>(e.out.data) + static_cast<std::int64_t>(c.row0 + at.row) * e.out.stride +
+           at.column;
+  const std::int64_t pitch = at.step * e.out.stride;
+#pragma unroll(Rows)
+  for (int row = at.row; row < c.rows; row += at.step, out += pitch) {
+    float acc[Width];
+    load(row, at.place, acc);
+    const float scale = c.row_scale[row];
+    const float mean = centred ? c.row_mean[row] : 0.0f;
+#pragma unroll
+    for (int i = 0; i < Width; ++i) {
+      acc[i] = (fmaf(-mean, sum[i], acc[i]) * scale + bias[i]) * e.alpha;
+    }
+    rounded<T>(acc).store(out, Width, true);
+  }
 }
 
 // How a kernel runs the loops.
@@ -270,7 +267,7 @@ __device__ __forceinline__ void finish_chunk(const EpilogueArgs& e, EpilogueLoop
     case EpilogueLoop::residual:
       return finish_residual<T, slots, width, S::memory_rows>(e, c, load);
     case EpilogueLoop::scaled:
-      return finish_scaled<T, slots, width, S::memory_rows>(e, c, load);
+      return finish_scaled<T, slots, width, rows>(e, c, load);
     case EpilogueLoop::general:
       if constexpr (S::general) {
         if (e.gated) {

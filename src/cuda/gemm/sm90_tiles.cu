@@ -68,10 +68,11 @@ Sm90Choice choice_of(const Gemm& g, const Sm90Tile& t, int split, const DeviceSt
 
 const std::vector<Sm90Tile>& sm90_tiles() {
   static const std::vector<Sm90Tile> tiles = {
-      ping_pong<128, 1>(1.30, 1.3),  ping_pong<128, 2>(1.305, 1.5), ping_pong<160, 2>(1.295, 2.2),
-      block<64, 64, 1>(2.36, 1.7),   block<64, 128, 1>(1.73, 1.3),  block<64, 128, 2>(1.80, 1.6),
-      block<128, 64, 1>(1.60, 2.2),  block<128, 128, 1>(1.29, 2.7), block<128, 128, 2>(1.28, 2.9),
-      block<128, 200, 1>(1.19, 3.8), block<128, 256, 1>(1.21, 4.0),
+      ping_pong<128, 1>(1.31, 1.2),   ping_pong<128, 2>(1.305, 1.5), ping_pong<160, 2>(1.295, 2.2),
+      block<64, 64, 1>(2.38, 1.7),    block<64, 128, 1>(1.73, 1.3),  block<64, 128, 2>(1.80, 1.6),
+      block<128, 64, 1>(1.58, 2.3),   block<128, 128, 1>(1.29, 2.7), block<128, 128, 2>(1.28, 2.9),
+      block<128, 144, 1>(1.165, 3.5), block<128, 160, 1>(1.17, 3.7), block<128, 192, 1>(1.18, 3.8),
+      block<128, 200, 1>(1.18, 3.9),  block<128, 224, 1>(1.17, 4.1), block<128, 256, 1>(1.21, 4.0),
   };
   return tiles;
 }
@@ -108,7 +109,7 @@ double sm90_microseconds(const Gemm& g, const Sm90Choice& c, const DeviceState& 
   if (t.ping_pong) {
     // One warpgroup finishes its tile in the time of the other's products, or keeps it waiting.
     const bool costly = !g.gated && g.activation != Activation::none;
-    products = std::max(products, t.slots * (costly ? 0.06 : 0.04) * (t.general() ? 1.0 : 1.6));
+    products = std::max(products, t.slots * (costly ? 0.05 : 0.035) * (t.general() ? 1.0 : 1.6));
   } else if (rounds > 5) {
     products *= 1.12;  // blocks that drift apart share less in L2
   }

@@ -54,8 +54,6 @@ double microseconds(const Gemm& g, const Choice& c, const DeviceState& device) {
 
 Choice choose(const Gemm& g, const DeviceState& device) {
   Choice best;
-  // One tile for all M where a row's bits must not depend on it.
-  if (g.batch_invariant) return best;
   double least = std::numeric_limits<double>::max();
   for (const bool small : {false, true}) {
     const std::int64_t tiles = tiles_of(g, small ? 64 : 128, tf32_sm90_slots).all();
@@ -134,10 +132,12 @@ class Tf32Sm90Gemm final : public GemmKernel {
       return "TMA needs rows of x at multiples of 16 bytes";
     if (!tma_reads(g.weight.data, weight_lines(g), weight_stride(g)))
       return "TMA needs rows of the weight at multiples of 16 bytes";
-    // The stride of a single row is not known, so one row could come here where many do not.
-    if (g.batch_invariant && g.k % 4 != 0) return "batch_invariant needs k to be a multiple of 4";
+    // Which operands TMA reads differs from call to call; the bits must not.
+    if (g.batch_invariant) return "batch_invariant calls take one kernel whatever the strides";
     if (g.gated && !in_out(g) && g.n % 8 != 0)
       return "a gated weight [out, in] needs halves of a multiple of 8 rows";
+    if (g.gated && in_out(g) && g.n % 4 != 0)
+      return "a gated weight [in, out] needs halves of a multiple of 16 bytes";
     constexpr std::int64_t most = std::numeric_limits<int>::max() - 65536;
     if (g.m > most || g.k > most || g.weight_rows() > most) return "a size is over 2^31";
     if (tiles_of(g, 64, tf32_sm90_slots).all() > most) {

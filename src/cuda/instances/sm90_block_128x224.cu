@@ -1,0 +1,12 @@
+// The block Hopper GEMM with tiles of 128 rows by 224 slots.
+#include "cuda/gemm/sm90_block.cuh"
+
+namespace postlude {
+namespace detail {
+namespace cuda {
+
+template struct Sm90Block<128, 224, 1, Sm90Share::x>;
+
+}  // namespace cuda
+}  // namespace detail
+}  // namespace postlude
