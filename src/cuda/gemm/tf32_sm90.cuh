@@ -251,7 +251,7 @@ __global__ void __launch_bounds__(threads, 1)
   if (threadIdx.x == 0) {
     for (int stage = 0; stage < S::stages; ++stage) {
       header.full[stage].init(1);
-      header.split[stage].init(warpgroup / 32);
+      header.split[stage].init(warpgroup);
       header.empty[stage].init(consumers / 32);
     }
     header.bad = 0;

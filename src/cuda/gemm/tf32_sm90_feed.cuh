@@ -234,8 +234,7 @@ __device__ __forceinline__ void feed(const Tf32Sm90Args& a, const Place& place,
       split_lines<S>(weight, thread);
     }
     cutlass::arch::fence_view_async_shared();
-    __syncwarp();
-    if (thread % 32 == 0) header.split[ring.stage].arrive();
+    header.split[ring.stage].arrive();
     ring.next();
   }
   __syncwarp();

@@ -59,28 +59,31 @@ __device__ inline Usual usual(const NormArgs& a) {
   return a.norm_bias.present() && a.norm_bias.dtype == dtype ? Usual::layer : Usual::none;
 }
 
-// n = norm(r). load(vector, values) reads the run's columns of a vector.
+// n = norm(r). load(vector, values) reads the run's columns of a vector. Each rounding is written
+// out, so that the compiler gives all forms of the kernel the same bits.
 template <bool Exact, Usual Is, int Width, class Load>
 __device__ inline void normalise(const NormArgs& a, const Statistics& s, float (&n)[Width],
                                  Load&& load) {
-  float other[Width];
+  float weight[Width], bias[Width];
 #pragma unroll
   for (int i = 0; i < Width; ++i) {
-    if (Is != Usual::rms) n[i] -= s.mean;
-    if (Is != Usual::rms && Exact) n[i] -= s.correction;
-    n[i] *= s.rstd;
-    other[i] = 1.0f;
+    if (Is != Usual::rms) n[i] = __fsub_rn(n[i], s.mean);
+    if (Is != Usual::rms && Exact) n[i] = __fsub_rn(n[i], s.correction);
+    n[i] = __fmul_rn(n[i], s.rstd);
+    weight[i] = 1.0f;
   }
-  if (Is != Usual::none || a.weight.present()) load(a.weight, other);
+  if (Is != Usual::none || a.weight.present()) load(a.weight, weight);
   if (Is == Usual::none && a.weight_offset != 0.0f) {
 #pragma unroll
-    for (int i = 0; i < Width; ++i) other[i] += a.weight_offset;
+    for (int i = 0; i < Width; ++i) weight[i] = __fadd_rn(weight[i], a.weight_offset);
   }
-#pragma unroll
-  for (int i = 0; i < Width; ++i) n[i] *= other[i];
   if (Is == Usual::layer || (Is == Usual::none && a.norm_bias.present())) {
-    load(a.norm_bias, other);
-    add(n, other);
+    load(a.norm_bias, bias);
+#pragma unroll
+    for (int i = 0; i < Width; ++i) n[i] = fmaf(n[i], weight[i], bias[i]);
+  } else {
+#pragma unroll
+    for (int i = 0; i < Width; ++i) n[i] = __fmul_rn(n[i], weight[i]);
   }
 }
 

@@ -75,7 +75,7 @@ __device__ inline Statistics row_statistics(NormKind kind, float inverse_h, floa
   float variance;
   if (kind == NormKind::rms) {
     own.squares = sum_lanes<false>(team.lanes, make_float2(0.0f, values.squares())).y;
-    variance = sum_warps<false>(team, own).y * inverse_h;
+    variance = __fmul_rn(sum_warps<false>(team, own).y, inverse_h);
   } else {
     const float sum = sum_lanes<false>(team.lanes, make_float2(0.0f, values.sum())).y;
     own.center = __fdividef(sum, own.count);
@@ -84,14 +84,14 @@ __device__ inline Statistics row_statistics(NormKind kind, float inverse_h, floa
     own.squares = v.y;
     v = sum_warps<true>(team, own);
     s.mean = own.center;
-    s.correction = v.x * inverse_h;
-    variance = fmaxf((v.y - v.x * s.correction) * inverse_h, 0.0f);
+    s.correction = __fmul_rn(v.x, inverse_h);
+    variance = fmaxf(__fmul_rn(fmaf(-v.x, s.correction, v.y), inverse_h), 0.0f);
     if (!Exact) {
       s.mean += s.correction;
       s.correction = 0.0f;
     }
   }
-  s.rstd = rsqrtf(variance + eps);
+  s.rstd = rsqrtf(__fadd_rn(variance, eps));
   return s;
 }
 
