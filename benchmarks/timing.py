@@ -97,21 +97,23 @@ def cpu_model() -> str:
 
 
 def commit() -> str:
-    """The commit of this checkout, with "+" where files differ from it.
+    """POSTLUDE_COMMIT, for a copy carried to another machine; else the commit of this checkout.
 
-    Outside git, as in a copy carried to a GPU machine, POSTLUDE_COMMIT or "unknown".
+    With "+" where files differ from it; "unknown" outside git.
     """
 
     def git(*arguments: str) -> str:
         command = ["git", "-C", str(ROOT), *arguments]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
+    given = os.environ.get("POSTLUDE_COMMIT")
+    if given:
+        return given
     try:
-        return git("rev-parse", "--short=12", "HEAD") + (
-            "+" if git("status", "--porcelain") else ""
-        )
+        changed = "+" if git("status", "--porcelain") else ""
+        return git("rev-parse", "--short=12", "HEAD") + changed
     except (OSError, subprocess.CalledProcessError):
-        return os.environ.get("POSTLUDE_COMMIT", "unknown")
+        return "unknown"
 
 
 def environment() -> dict[str, Any]:

@@ -55,3 +55,17 @@ def test_small_integers_are_exact(problem, dtype):
         assert_names_a_tile(explain("linear", x, weight, gated=gated, out=out.out))
         ops.linear(x, weight, gated=gated, out=out.out)
         assert torch.equal(out.check(), exact[max(ROWS) - m :].to(dtype)), m
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("k", [520, 4096])
+def test_batch_invariant_whatever_the_row_stride(k, dtype):
+    # Rows that TMA cannot read take another kernel, a single row of them may not: the same bits.
+    weight = cases.weight(392, k, dtype, "cuda")
+    aligned = torch.randn(200, k, device="cuda").to(dtype)
+    apart = torch.empty(200, k + 3, dtype=dtype, device="cuda")[:, :k].copy_(aligned)
+    expected = ops.linear(aligned, weight, batch_invariant=True)
+    for x in (aligned, apart):
+        for rows in (slice(0, 1), slice(1, 2), slice(0, 7), slice(60, 200)):
+            y = ops.linear(x[rows], weight, batch_invariant=True)
+            assert cases.same_bits(y, expected[rows])

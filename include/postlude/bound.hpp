@@ -37,7 +37,8 @@ class POSTLUDE_API Linear {
   std::size_t packed_bytes_ = 0;
 };
 
-// qkv with everything but x and normed_out bound; otherwise as Linear.
+// qkv with everything but x and normed_out bound; otherwise as Linear. Where the packed weight has
+// the norm folded in (see PackOptions), the norm's values are bound too.
 class POSTLUDE_API Qkv {
  public:
   Qkv(const QkvParams& params, Binding binding, Context& context);

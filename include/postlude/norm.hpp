@@ -10,11 +10,13 @@ inline namespace v1 {
 
 enum class NormKind : std::uint8_t { none, layer, rms };
 
-// layer:  norm(r) = (r - mean(r)) / sqrt(var(r) + eps) * weight + bias      (biased variance, two
-// passes) rms:    norm(r) = r / sqrt(mean(r^2) + eps) * (weight + weight_offset) Statistics are
-// fp32 over the unrounded row r; the result is rounded once. weight (H,) and bias (H,) share x's
-// dtype or are f32, stride 1; either may be absent (weight 1, bias 0). eps has no default: it comes
-// from the model.
+//   layer:  norm(r) = (r - mean(r)) / sqrt(var(r) + eps) * weight + bias
+//   rms:    norm(r) = r / sqrt(mean(r^2) + eps) * (weight + weight_offset)
+//
+// Statistics are fp32 over the unrounded row r, the variance the biased one, summed from
+// differences so that a large mean does not cancel it; the result is rounded once. weight (H,) and
+// bias (H,) share x's dtype or are f32, stride 1; either may be absent (weight 1, bias 0). eps has
+// no default: it comes from the model.
 struct Norm {
   NormKind kind = NormKind::none;
   TensorView weight;

@@ -38,12 +38,12 @@ class POSTLUDE_API Weight {
   std::int64_t in_features() const;   // K
   DType dtype() const;                // f32, bf16, f16; i8 where quantised
   Device device() const;
-  bool packed() const;     // holds a copy in the kernels' own layout
+  bool packed() const;     // a copy in a layout of the kernels' own; never on CUDA
   bool quantized() const;  // int8 with scales
   Grouping grouping() const;
   // The scales of a quantised weight, f32, (groups,) or (N, K/group_size); absent otherwise.
   TensorView scales() const;
-  // Bytes that this Weight owns (0 where it only borrows).
+  // Bytes that this Weight owns, those of a folded norm included (0 where it only borrows).
   std::size_t bytes() const;
   // Writes the matrix as it went in, bit for bit, to `out` (N, K) in dtype(), stride 1 in either
   // dimension. A quantised weight gives its int8 values. Throws std::invalid_argument for another
@@ -59,16 +59,20 @@ class POSTLUDE_API Weight {
 struct PackOptions {
   bool gated = false;
   GateLayout layout = GateLayout::gate_up;
-  // The norm that qkv will apply to x first; a backend may fold it in. Its values at the time of
-  // packing count: pack again where they have changed. Calls know it again by its kind, its numbers
-  // and its addresses, so that its tensors must live as long as the Weight; any other norm, or a
-  // call that wants the normalised x, runs by itself.
+  // The norm that qkv will apply to x first. CUDA folds it into a second copy of a bf16 or f16
+  // weight, where K is 64 or more and the products of the two are neither too small nor too large
+  // for the dtype; then the call needs only the statistics of x, and what is rounded is the folded
+  // weight instead of norm(x). Its values at the time of packing count: pack again where they have
+  // changed. Calls know it again by its kind, its numbers and its addresses, so that its tensors
+  // must live as long as the Weight; any other norm, or a call that wants the normalised x, runs by
+  // itself. explain() says which. Other backends and dtypes ignore it.
   Norm norm;
 };
 
 // Copies a plain weight (N, K), stride 1 in either dimension, into the layout that the device's
-// kernels read fastest. Throws std::invalid_argument for a wrong rank, stride, dtype or device, an
-// odd N where gated, or a norm whose parameters are not (K,) in the weight's dtype or f32.
+// kernels read fastest: on CUDA [out, in], contiguous. Allocates; complete on return. Throws
+// std::invalid_argument for a wrong rank, stride, dtype or device, an odd N where gated, or a norm
+// whose parameters are not (K,) in the weight's dtype or f32.
 POSTLUDE_API Weight pack_weight(const TensorView& weight, const PackOptions& options,
                                 Context& context);
 

@@ -15,8 +15,8 @@ class LayerNorm:
     last dimension.
 
     ``weight`` (H,) and ``bias`` (H,) are tensors of x's dtype or float32, or None (1 and 0).
-    ``eps`` has no default: it comes from the model. Statistics are float32, in two passes.
-    TypeError without an eps.
+    ``eps`` has no default: it comes from the model. Statistics are float32, summed from differences
+    so that a large mean does not cancel the variance. TypeError without an eps.
     """
 
     weight: Any

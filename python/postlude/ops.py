@@ -11,7 +11,9 @@ Common to all ops:
   weights may also be float32.
 - ``weight`` is (out, in) with stride 1 in either dimension (so an [in, out] matrix is passed as
   ``w.t()``), of x's dtype; or a ``postlude.Weight``.
-- Sums and epilogues are float32, and each stored tensor is rounded once. A size of 0 is valid.
+- Sums and epilogues are float32, and each stored tensor is rounded once. On a GPU, products of
+  float32 are made of three TF32 ones, which leave out at most about 2^-21 of each, whatever the
+  framework's setting for TF32. A size of 0 is valid.
 - ``out`` (and ``residual_out``) may be exactly ``x`` or a residual; any other overlap is refused.
 - ``stream``: the CUDA stream to run on, as an int. By default torch's current stream, and for other
   frameworks the default stream. Ignored on the CPU.
@@ -237,12 +239,15 @@ def pack_weight(
     norm: Norm | None = None,
     stream: int | None = None,
 ) -> Weight:
-    """Copies ``weight`` (out, in), stride 1 in either dimension, into the kernels' own layout.
+    """Copies ``weight`` (out, in), stride 1 in either dimension, into the layout that the device's
+    kernels read fastest: on a GPU [out, in].
 
     ``gated`` and ``layout`` say what the calls will; ``norm`` is the norm that ``qkv`` will apply
-    to x first: its values count as they are now, and its tensors are kept. ``Weight.unpack()``
-    gives the matrix back, bit for bit. ValueError for a wrong rank, stride or dtype, an odd number
-    of rows where gated, or a norm of another size.
+    to x first: its values count as they are now, and its tensors are kept. On a GPU a bfloat16 or
+    float16 Weight holds a second copy with this norm folded in, unless in is under 64 or the
+    products leave the dtype's range; ``explain`` says whether a call takes it.
+    ``Weight.unpack()`` gives the matrix back, bit for bit. ValueError for a wrong rank, stride or
+    dtype, an odd number of rows where gated, or a norm of another size.
     """
     return _C.pack_weight(weight, gated, layout, norm, stream)
 
@@ -325,7 +330,10 @@ class Linear(_Bound):
 
 
 class Qkv(_Bound):
-    """``qkv`` with its weight, bias and norm bound once; otherwise as ``Linear``."""
+    """``qkv`` with its weight, bias and norm bound once; otherwise as ``Linear``.
+
+    The norm goes into ``pack_weight``: later changes of its values do not show where it is folded.
+    """
 
     __slots__ = ()
 
