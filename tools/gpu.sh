@@ -51,14 +51,12 @@ pytest_() { "$venv/bin/python" -m pytest -q --ignore=tests/test_demo.py --ignore
 
 sanitize() {
     command -v compute-sanitizer >/dev/null || { echo "compute-sanitizer is not installed"; return 1; }
-    local tool more
+    local tool tests='LinearTest.Exact*/cuda*:NormTest.EveryRowCount/cuda*:MlpTest.Exact*/cuda*:QkvTest.Exact*/cuda*'
     for tool in memcheck racecheck initcheck synccheck; do
         echo "--- $tool"
-        more=
-        [ $tool = synccheck ] && more="--num-cuda-barriers 1000000"
-        # shellcheck disable=SC2086 # several arguments
-        compute-sanitizer --tool $tool $more --error-exitcode 9 $build/cpp_tests/postlude_tests --gtest_brief=1 \
-            --gtest_filter='LinearTest.Exact*/cuda*:NormTest.EveryRowCount/cuda*:MlpTest.Exact*/cuda*:QkvTest.Exact*/cuda*:Sm90Tiles.Small*' || return
+        # The barriers of all Hopper tiles one after another overflow what synccheck keeps track of.
+        compute-sanitizer --tool $tool --error-exitcode 9 $build/cpp_tests/postlude_tests --gtest_brief=1 \
+            --gtest_filter="$tests$([ $tool = synccheck ] || echo ':Sm90Tiles.Small*')" || return
     done
 }
 
