@@ -136,8 +136,7 @@ __device__ __forceinline__ Run<T, Width> rounded(const float (&values)[Width]) {
   return run;
 }
 
-// Nothing to read but sums: a plain unrolled loop is faster than batches, as it needs fewer
-// registers.
+// Reads nothing but sums, so a plain unrolled loop does.
 template <class T, int Slots, int Width, int Rows, bool Gated, Activation Name, class Load>
 __device__ __forceinline__ void finish_activation(const EpilogueArgs& e, const Chunk& c,
                                                   Load&& load) {
@@ -241,9 +240,8 @@ template <int SlotsOf, int RowsOf, int MemoryRowsOf, bool GeneralOf>
 struct ChunkShape {
   static constexpr int slots = SlotsOf;             // of a chunk
   static constexpr int width = 4;                   // columns of a run: no bank conflicts
-  static constexpr int rows = RowsOf;               // that a thread has under way at once (half
-                                                    // as many where gated),
-  static constexpr int memory_rows = MemoryRowsOf;  // and where each reads memory
+  static constexpr int rows = RowsOf;               // that a thread has under way at once,
+  static constexpr int memory_rows = MemoryRowsOf;  // and where each reads a residual
   static constexpr bool general = GeneralOf;  // it has the general loop, which needs most registers
 };
 

@@ -1,7 +1,6 @@
 // The choice of the tensor-core GEMM for sm_80 and later: what it runs, and with which tile.
 #include "cuda/gemm/sm80.hpp"
 
-#include <limits>
 #include <string>
 
 #include "cuda/device.hpp"
@@ -29,13 +28,7 @@ class Sm80Gemm final : public GemmKernel {
     if (gemm.x.dtype != DType::bf16 && gemm.x.dtype != DType::f16) {
       return "x is neither bfloat16 nor float16";
     }
-    if (gemm.weight.packed != nullptr) return "the weight is packed for another kernel";
-    if (gemm.weight.dtype != gemm.x.dtype) return "the weight's dtype is not that of x";
-    if (!along_k(gemm) && !along_n(gemm)) return "the weight has stride 1 in neither dimension";
-    if (tiles_of(gemm, 64, 64).all() > std::numeric_limits<int>::max()) {
-      return "there are more tiles than a grid holds";
-    }
-    return nullptr;
+    return tiled_refusal(gemm, 64, 64);
   }
 
   std::size_t workspace(const Gemm&, const ContextState&) const override { return 0; }

@@ -5,15 +5,12 @@
 #include "cuda/device.hpp"
 #include "cuda/gemm/kernels.hpp"
 #include "cuda/gemm/sm90_tiles.hpp"
+#include "cuda/gemm/tensor_map.hpp"
 
 namespace postlude {
 namespace detail {
 namespace cuda {
 namespace {
-
-bool tma_reads(const void* data, std::int64_t lines, std::int64_t stride) {
-  return is_aligned(data) && (lines <= 1 || (stride > 0 && stride % 8 == 0));
-}
 
 class Sm90Gemm final : public GemmKernel {
  public:
@@ -27,9 +24,9 @@ class Sm90Gemm final : public GemmKernel {
     if (g.weight.dtype != g.x.dtype) return "the weight's dtype is not that of x";
     if (g.k == 0) return "k is 0";
     if (g.k > 1 && g.weight.stride_k != 1) return "the weight is [in, out]";
-    if (!tma_reads(g.x.data, g.m, g.x.stride))
+    if (!tma_reads(g.x.data, g.m, g.x.stride, g.x.dtype))
       return "TMA needs rows of x at multiples of 16 bytes";
-    if (!tma_reads(g.weight.data, g.weight_rows(), g.weight.stride_n)) {
+    if (!tma_reads(g.weight.data, g.weight_rows(), g.weight.stride_n, g.weight.dtype)) {
       return "TMA needs rows of the weight at multiples of 16 bytes";
     }
     if (g.gated && g.n % 8 != 0) return "a gated weight needs halves of a multiple of 8 rows";

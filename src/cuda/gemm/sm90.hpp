@@ -38,6 +38,9 @@ struct Sm90Launch {
 };
 
 inline constexpr int sm90_tile_k = 64;
+inline constexpr int sm90_max_stages = 16;
+// Of the block kernel's shared memory: barriers, bias and row scales, and what alignment takes.
+inline constexpr int sm90_header_bytes = 5120;
 
 // Which operand the blocks of a cluster share: each loads a part of its tile for all of them.
 enum class Sm90Share : std::uint8_t { weight, x };
@@ -60,9 +63,9 @@ struct Sm90Block {
   // What the tile's sums need at the end, in the memory of the stages.
   static constexpr int sums_bytes = 4 * Rows * (Slots + 8);
   static constexpr int shared_bytes(int stages) {
-    return 5120 + (stages * stage_bytes > sums_bytes ? stages * stage_bytes : sums_bytes);
+    return sm90_header_bytes +
+           (stages * stage_bytes > sums_bytes ? stages * stage_bytes : sums_bytes);
   }
-  static constexpr int max_stages = 16;
   // Clusters of `size` blocks that the current device runs at once where each block fills a
   // multiprocessor. Once loaded.
   static int clusters_at_once(int size);

@@ -36,20 +36,19 @@ struct Block {
   using Finish = ChunkShape<Slots, 4, 8, true>;
   static constexpr int x_part = shares_x ? Rows / Cluster : Rows;
   static constexpr int weight_part = shares_weight ? Slots / Cluster : Slots;
-  static constexpr int max_stages = 16;
   static constexpr bool two_a_multiprocessor = group_rows * group_slots <= 64 * 128;
   static_assert(weight_part % 8 == 0 && x_part % 8 == 0, "whole parts");
 
   using Tile = Product<T, group_rows, group_slots>;
 
   struct Header {
-    cutlass::arch::ClusterTransactionBarrier full[max_stages];
-    cutlass::arch::ClusterBarrier empty[max_stages];
+    cutlass::arch::ClusterTransactionBarrier full[sm90_max_stages];
+    cutlass::arch::ClusterBarrier empty[sm90_max_stages];
     alignas(16) float bias[Slots];
     float row_scale[Rows];
     float row_mean[Rows];
   };
-  static constexpr int header_bytes = 4096;
+  static constexpr int header_bytes = sm90_header_bytes - 1024;
   static_assert(sizeof(Header) <= header_bytes, "fits");
 };
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "cuda/gemm/sm90_overrides.hpp"
 #include "cuda/gemm/tensor_map.hpp"
@@ -59,10 +60,35 @@ Sm90Choice choice_of(const Gemm& g, const Sm90Tile& t, int split, const DeviceSt
   // two do not fit beside.
   const bool two =
       t.per_multiprocessor == 2 && clusters > clusters_at_once(device, t.cluster * split);
-  const int budget = (two ? half_shared_bytes : shared_bytes) - 4096;
-  c.stages = std::min(budget / t.stage_bytes(), 16);
+  const int budget = (two ? half_shared_bytes : shared_bytes) - sm90_header_bytes;
+  c.stages = std::min(budget / t.stage_bytes(), sm90_max_stages);
   return c;
 }
+
+// Calls function(choice) with all that could run a problem.
+template <class Function>
+void for_each_choice(const Gemm& g, const DeviceState& device, Function&& function) {
+  const EpilogueLoop loop = epilogue_loop(epilogue_args(g), g.x.dtype);
+  for (const Sm90Tile& t : sm90_tiles()) {
+    if (g.gated && t.weight_lines() % 16 != 0) continue;
+    if (loop == EpilogueLoop::general && !t.general()) continue;
+    for (int split = 1; split <= max_cluster / t.cluster && split <= k_tiles(g); ++split) {
+      if (split > 1 && (t.ping_pong || g.batch_invariant)) break;
+      const Sm90Choice c = choice_of(g, t, split, device);
+      if (c.blocks == 2147483647) break;
+      // Splitting is for problems with fewer tiles than multiprocessors.
+      if (split > 1 && c.blocks > 2 * static_cast<unsigned>(device.sm_count)) break;
+      function(c);
+    }
+  }
+}
+
+bool is(const Sm90Choice& c, const Sm90Override& entry) {
+  return c.tile->ping_pong == entry.ping_pong && c.tile->rows == entry.rows &&
+         c.tile->slots == entry.slots && c.tile->cluster == entry.cluster && c.split == entry.split;
+}
+
+double to_the_fourth(double v) { return v * v * v * v; }
 
 }  // namespace
 
@@ -79,20 +105,7 @@ const std::vector<Sm90Tile>& sm90_tiles() {
 
 std::vector<Sm90Choice> sm90_choices(const Gemm& g, const DeviceState& device) {
   std::vector<Sm90Choice> choices;
-  const EpilogueLoop loop = epilogue_loop(epilogue_args(g), g.x.dtype);
-  for (const Sm90Tile& t : sm90_tiles()) {
-    if (g.gated && t.weight_lines() % 16 != 0) continue;
-    if (loop == EpilogueLoop::general && !t.general()) continue;
-    for (const int split : {1, 2, 3, 4, 5, 6, 7, 8}) {
-      if (split > 1 && (t.ping_pong || g.batch_invariant)) break;
-      if (t.cluster * split > max_cluster || split > k_tiles(g)) break;
-      const Sm90Choice c = choice_of(g, t, split, device);
-      if (c.blocks == 2147483647) break;
-      // Splitting is for problems with fewer tiles than multiprocessors.
-      if (split > 1 && c.blocks > 2 * static_cast<unsigned>(device.sm_count)) break;
-      choices.push_back(c);
-    }
-  }
+  for_each_choice(g, device, [&](const Sm90Choice& c) { choices.push_back(c); });
   return choices;
 }
 
@@ -117,7 +130,8 @@ double sm90_microseconds(const Gemm& g, const Sm90Choice& c, const DeviceState& 
       2.0 * (static_cast<double>(g.weight_rows()) * g.k + static_cast<double>(g.m) * (g.k + g.n)) /
       bytes;
   // The longer of the two hides most of the other.
-  const double main = std::pow(std::pow(rounds * products, 4) + std::pow(memory, 4), 0.25);
+  const double main =
+      std::sqrt(std::sqrt(to_the_fourth(rounds * products) + to_the_fourth(memory)));
   if (t.ping_pong) return 2.1 + main + t.epilogue;
   const std::int64_t at_once = places * (t.per_multiprocessor == 2 && clusters > places ? 2 : 1);
   const double ends = static_cast<double>(ceil_div(clusters, at_once)) * t.epilogue;
@@ -127,19 +141,17 @@ double sm90_microseconds(const Gemm& g, const Sm90Choice& c, const DeviceState& 
 Sm90Choice sm90_choose(const Gemm& g, const DeviceState& device) {
   // One tile for all M where a row's bits must not depend on it.
   if (g.batch_invariant) return choice_of(g, sm90_tiles()[0], 1, device);
-  const std::vector<Sm90Choice> choices = sm90_choices(g, device);
-  if (const Sm90Override* entry = sm90_override(g, device.sm_count)) {
-    for (const Sm90Choice& c : choices) {
-      if (c.tile->ping_pong == entry->ping_pong && c.tile->rows == entry->rows &&
-          c.tile->slots == entry->slots && c.tile->cluster == entry->cluster &&
-          c.split == entry->split) {
-        return c;
-      }
+  const Sm90Override* const entry = sm90_override(g, device.sm_count);
+  Sm90Choice best;
+  double least = std::numeric_limits<double>::max();
+  for_each_choice(g, device, [&](const Sm90Choice& c) {
+    const double time = entry != nullptr && is(c, *entry) ? -1.0 : sm90_microseconds(g, c, device);
+    if (time < least) {
+      least = time;
+      best = c;
     }
-  }
-  return *std::min_element(choices.begin(), choices.end(), [&](const auto& a, const auto& b) {
-    return sm90_microseconds(g, a, device) < sm90_microseconds(g, b, device);
   });
+  return best;
 }
 
 std::string to_string(const Sm90Choice& c) {
@@ -159,13 +171,12 @@ void sm90_launch(const Gemm& g, const Sm90Choice& c, ContextState& context) {
   const DeviceGuard guard(context.device.index);
   const WeightOperand& w = g.weight;
   const Sm90Tile& t = *c.tile;
-  const auto stride_of = [&](std::int64_t lines, std::int64_t stride) {
-    return lines > 1 ? stride : ceil_div(g.k, 8) * 8;
-  };
   Sm90Args a;
-  a.x = tensor_map({g.x.data, g.x.dtype, g.k, g.m, stride_of(g.m, g.x.stride), t.x_lines()});
+  a.x = tensor_map(
+      {g.x.data, g.x.dtype, g.k, g.m, tma_stride(g.m, g.x.stride, g.k, g.x.dtype), t.x_lines()});
   const TiledMatrix weight{
-      w.data, w.dtype, g.k, g.n, stride_of(g.weight_rows(), w.stride_n), t.weight_lines()};
+      w.data,          w.dtype, g.k, g.n, tma_stride(g.weight_rows(), w.stride_n, g.k, w.dtype),
+      t.weight_lines()};
   a.epilogue = epilogue_args(g);
   if (g.gated) {
     a.epilogue.up_first = g.up_row() < g.gate_row();

@@ -25,6 +25,21 @@ struct TiledMatrix {
 
 CUtensorMap tensor_map(const TiledMatrix& matrix);
 
+// Whether TMA reads `lines` lines of a dtype from data on, `stride` elements apart. A single line's
+// stride is not looked at.
+inline bool tma_reads(const void* data, std::int64_t lines, std::int64_t stride, DType dtype) {
+  const auto bytes = static_cast<std::int64_t>(size_of(dtype));
+  return reinterpret_cast<std::uintptr_t>(data) % 16 == 0 &&
+         (lines <= 1 || (stride > 0 && stride * bytes % 16 == 0));
+}
+
+// The stride to encode: that of several lines, or one that TMA accepts for a single line.
+inline std::int64_t tma_stride(std::int64_t lines, std::int64_t stride, std::int64_t length,
+                               DType dtype) {
+  const std::int64_t piece = 16 / static_cast<std::int64_t>(size_of(dtype));
+  return lines > 1 ? stride : (length + piece - 1) / piece * piece;
+}
+
 // A gated weight of 2 * lines rows, as boxes of box_lines in groups of 16: 8 rows of the first half
 // of `data`, then the 8 rows that lie `half_distance` elements behind them. lines is a multiple of
 // 8, box_lines of 16.

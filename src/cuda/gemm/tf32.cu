@@ -2,7 +2,6 @@
 #include "cuda/gemm/tf32.hpp"
 
 #include <algorithm>
-#include <limits>
 #include <string>
 
 #include "cuda/device.hpp"
@@ -50,13 +49,7 @@ class Tf32Gemm final : public GemmKernel {
   const char* can_run(const Gemm& gemm, const ContextState& context) const override {
     if (device_state(context).sm < 80) return "the device is older than sm_80";
     if (gemm.x.dtype != DType::f32) return "x is not float32";
-    if (gemm.weight.packed != nullptr) return "the weight is packed for another kernel";
-    if (gemm.weight.dtype != gemm.x.dtype) return "the weight's dtype is not that of x";
-    if (!along_k(gemm) && !along_n(gemm)) return "the weight has stride 1 in neither dimension";
-    if (tiles_of(gemm, Small::rows, Small::slots).all() > std::numeric_limits<int>::max()) {
-      return "there are more tiles than a grid holds";
-    }
-    return nullptr;
+    return tiled_refusal(gemm, Small::rows, Small::slots);
   }
 
   std::size_t workspace(const Gemm&, const ContextState&) const override { return 0; }

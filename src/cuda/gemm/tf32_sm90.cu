@@ -25,14 +25,6 @@ std::int64_t weight_stride(const Gemm& g) {
   return in_out(g) ? g.weight.stride_k : g.weight.stride_n;
 }
 
-bool tma_reads(const void* data, std::int64_t lines, std::int64_t stride) {
-  return is_aligned(data) && (lines <= 1 || (stride > 0 && stride % 4 == 0));
-}
-
-std::int64_t map_stride(std::int64_t lines, std::int64_t stride, std::int64_t length) {
-  return lines > 1 ? stride : ceil_div(length, 4) * 4;
-}
-
 struct Choice {
   bool small = false;  // tiles of 64 rows
   int split = 1;       // parts of k
@@ -87,10 +79,11 @@ void with_tile(const Gemm& g, const Choice& c, Function&& function) {
 Tf32Sm90Args args_of(const Gemm& g, int rows, int split) {
   const WeightOperand& w = g.weight;
   const std::int64_t stride =
-      map_stride(weight_lines(g), weight_stride(g), in_out(g) ? g.weight_rows() : g.k);
+      tma_stride(weight_lines(g), weight_stride(g), in_out(g) ? g.weight_rows() : g.k, w.dtype);
   Tf32Sm90Args a;
   a.epilogue = epilogue_args(g);
-  a.x = tensor_map({g.x.data, g.x.dtype, g.k, g.m, map_stride(g.m, g.x.stride, g.k), rows});
+  a.x = tensor_map(
+      {g.x.data, g.x.dtype, g.k, g.m, tma_stride(g.m, g.x.stride, g.k, g.x.dtype), rows});
   if (in_out(g)) {
     a.weight = tensor_map({w.data, w.dtype, g.weight_rows(), g.k, stride, tf32_sm90_tile_k});
   } else if (g.gated) {
@@ -128,9 +121,9 @@ class Tf32Sm90Gemm final : public GemmKernel {
     if (g.weight.dtype != g.x.dtype) return "the weight's dtype is not that of x";
     if (g.k == 0) return "k is 0";
     if (!along_k(g) && !along_n(g)) return "the weight has stride 1 in neither dimension";
-    if (!tma_reads(g.x.data, g.m, g.x.stride))
+    if (!tma_reads(g.x.data, g.m, g.x.stride, g.x.dtype))
       return "TMA needs rows of x at multiples of 16 bytes";
-    if (!tma_reads(g.weight.data, weight_lines(g), weight_stride(g)))
+    if (!tma_reads(g.weight.data, weight_lines(g), weight_stride(g), g.weight.dtype))
       return "TMA needs rows of the weight at multiples of 16 bytes";
     // Which operands TMA reads differs from call to call; the bits must not.
     if (g.batch_invariant) return "batch_invariant calls take one kernel whatever the strides";

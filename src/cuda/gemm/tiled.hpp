@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 #include "cuda/epilogue/epilogue.cuh"
 #include "problem.hpp"
@@ -38,6 +39,17 @@ inline TileCount tiles_of(const Gemm& gemm, int rows, int slots) {
 inline bool along_k(const Gemm& gemm) { return gemm.weight.stride_k == 1 || gemm.k <= 1; }
 inline bool along_n(const Gemm& gemm) {
   return gemm.weight.stride_n == 1 || gemm.weight_rows() <= 1;
+}
+
+// Why no kernel with such tiles runs a problem, or null: what they ask of a weight, and the grid.
+inline const char* tiled_refusal(const Gemm& gemm, int rows, int slots) {
+  if (gemm.weight.packed != nullptr) return "the weight is packed for another kernel";
+  if (gemm.weight.dtype != gemm.x.dtype) return "the weight's dtype is not that of x";
+  if (!along_k(gemm) && !along_n(gemm)) return "the weight has stride 1 in neither dimension";
+  if (tiles_of(gemm, rows, slots).all() > std::numeric_limits<int>::max()) {
+    return "there are more tiles than a grid holds";
+  }
+  return nullptr;
 }
 
 // Whether lines may be copied 16 bytes, `piece` elements, at a time.
