@@ -1,6 +1,7 @@
 // Adapter: see adapter.hpp.
 #include "adapter.hpp"
 
+#include <cstdint>
 #include <cstdlib>
 #include <new>
 #include <stdexcept>
@@ -49,6 +50,7 @@ const Adapter* read_adapter(const nb::object& described) {
   adapter->table = table_in(described.attr("table"));
   adapter->export_tensor = described.attr("export");
   adapter->new_like = described.attr("new_like");
+  adapter->empty_like = described.attr("empty_like");
   adapter->empty = described.attr("empty");
   adapter->wrap = described.attr("wrap");
   adapter->keep = described.attr("keep");
@@ -171,6 +173,30 @@ Lent lend(nb::handle tensor, const Adapter& adapter, bool writable, const Purpos
   throw nb::type_error((prefix(purpose) + "expected a DLPack capsule that nobody has used, got " +
                         nb::repr(capsule).c_str())
                            .c_str());
+}
+
+FrameworkMemory framework_memory(const Adapter& adapter, std::size_t bytes, Device device,
+                                 const Purpose& purpose) {
+  FrameworkMemory memory;
+  if (adapter.table != nullptr && adapter.table->allocate != nullptr) {
+    auto size = static_cast<std::int64_t>(bytes);
+    dlpack::Tensor prototype{};
+    prototype.device = {static_cast<std::int32_t>(device.type), device.index};
+    prototype.ndim = 1;
+    prototype.dtype = {0, 8, 1};
+    prototype.shape = &size;
+    dlpack::VersionedTensor* made = nullptr;
+    const auto ignore = [](void*, const char*, const char*) {};
+    if (adapter.table->allocate(&prototype, &made, nullptr, ignore) == 0) {
+      memory.managed.reset(made);
+      memory.view = view_of(made->tensor, purpose);
+      return memory;
+    }
+    // `empty` will fail too, with the framework's own exception.
+  }
+  memory.tensor = adapter.empty(nb::make_tuple(bytes), "int8", to_string(device).c_str());
+  memory.view = lend(memory.tensor, adapter, true, purpose).view;
+  return memory;
 }
 
 Buffer new_buffer(DType dtype, int rank, const std::int64_t* shape) {

@@ -1,6 +1,8 @@
 // Adapter: how the tensors of one Python framework are read, made and returned.
 #pragma once
 
+#include <cstddef>
+#include <memory>
 #include <string>
 
 #include "dlpack.hpp"
@@ -19,6 +21,7 @@ struct Adapter {
   const dlpack::ExchangeTable* table = nullptr;
   nb::object export_tensor;  // (tensor, writable, stream) -> capsule
   nb::object new_like;       // (tensor, shape) -> tensor
+  nb::object empty_like;     // (tensor) -> tensor
   nb::object empty;          // (shape, dtype, device) -> tensor
   nb::object wrap;           // (DLPack object) -> tensor
   nb::object keep;           // (tensor) -> object that owns the memory
@@ -61,6 +64,23 @@ struct Buffer {
   TensorView view;
 };
 Buffer new_buffer(DType dtype, int rank, const std::int64_t* shape);
+
+// Memory of a framework's own allocator, until the end of the scope.
+struct FrameworkMemory {
+  struct Release {
+    void operator()(dlpack::VersionedTensor* tensor) const {
+      if (tensor->deleter != nullptr) tensor->deleter(tensor);
+    }
+  };
+  TensorView view;
+  // One of the two holds it.
+  std::unique_ptr<dlpack::VersionedTensor, Release> managed;
+  nb::object tensor;
+};
+// Bytes on `device`, by the table's allocator where there is one, which takes no Python; else by
+// `empty`, which the adapter must have.
+FrameworkMemory framework_memory(const Adapter& adapter, std::size_t bytes, Device device,
+                                 const Purpose& purpose);
 
 // An object with __dlpack__ for memory that `owner` keeps.
 nb::object dlpack_object(const TensorView& view, nb::handle owner);

@@ -18,7 +18,7 @@ template <class Op>
 struct BoundOp {
   Op op;
   std::vector<nb::object> keeps;
-  nb::object batch_invariant;
+  ContextOptions options;
 };
 
 // A weight argument, and the member of the params that was read from it.
@@ -30,7 +30,7 @@ struct BoundWeight {
 
 // Binds the params. A weight of which the op made a packed copy is not kept.
 template <class Op, class Params>
-BoundOp<Op> bind(Call& call, const Params& params, nb::handle pack, nb::handle batch_invariant,
+BoundOp<Op> bind(Call& call, const Params& params, nb::handle pack,
                  std::initializer_list<BoundWeight<Params>> weights) {
   const Binding binding = call.flag(pack, "pack") ? Binding::pack : Binding::reference;
   call.locate();
@@ -43,7 +43,7 @@ BoundOp<Op> bind(Call& call, const Params& params, nb::handle pack, nb::handle b
       keeps.push_back(call.keep(weight.object, "weight"));
     }
   }
-  return BoundOp<Op>{std::move(*op), std::move(keeps), nb::borrow(batch_invariant)};
+  return BoundOp<Op>{std::move(*op), std::move(keeps), call.options()};
 }
 
 }  // namespace python

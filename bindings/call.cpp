@@ -24,6 +24,16 @@ bool truth(nb::handle object) {
   return value != 0;
 }
 
+// Whether the view is what a new contiguous tensor of this shape would be.
+bool is_contiguous(const TensorView& view, int rank, const std::int64_t* shape) {
+  if (view.rank() != rank) return false;
+  const TensorView made(nullptr, view.dtype(), rank, shape, nullptr);
+  for (int d = 0; d < rank; ++d) {
+    if (view.size(d) != shape[d] || view.stride(d) != made.stride(d)) return false;
+  }
+  return true;
+}
+
 // The name, without the prefix of the C++ function that refused it.
 std::string without_prefix(const std::string& text) {
   const std::size_t end = text.find(": ");
@@ -37,11 +47,16 @@ std::int64_t weight_rows(const WeightRef& weight) {
   return weight.plain().rank() == 2 ? weight.plain().size(0) : -1;
 }
 
-Call::Call(const char* op, nb::handle stream, nb::handle batch_invariant, Mode mode)
-    : op_(op),
-      stream_(stream),
-      batch_invariant_(flag(batch_invariant, "batch_invariant")),
-      mode_(mode) {}
+Call::Call(const char* op, nb::handle stream, const OptionArguments& options, Mode mode)
+    : op_(op), stream_(stream), mode_(mode) {
+  options_.batch_invariant = flag(options.batch_invariant, "batch_invariant");
+  if (options.weights_static.is_valid()) {
+    options_.weights_static = flag(options.weights_static, "weights_static");
+  }
+}
+
+Call::Call(const char* op, nb::handle stream, const ContextOptions& options)
+    : op_(op), stream_(stream), options_(options) {}
 
 void Call::fail(const char* argument, const std::string& expected, const std::string& got) const {
   throw std::invalid_argument("[" + std::string(op_) + "] " + argument + ": expected " + expected +
@@ -75,7 +90,10 @@ TensorView Call::view(nb::handle object, const char* argument, bool writable) {
   refuse_grad(*adapter, object, argument);
   Lent lent = lend(object, *adapter, writable, {op_, argument, stream_});
   if (lent.capsule.is_valid()) capsules_.push_back(std::move(lent.capsule));
-  if (!located_) device_ = lent.view.device();
+  if (!located_) {
+    device_ = lent.view.device();
+    like_view_ = lent.view;
+  }
   located_ = true;
   return lent.view;
 }
@@ -281,11 +299,16 @@ Output Call::new_output(const char* argument, DType dtype, int rank, const std::
     Buffer buffer = new_buffer(dtype, rank, shape);
     return Output{buffer.view, std::move(buffer.object), true};
   }
-  nb::object sizes = nb::steal(PyTuple_New(rank));
-  for (int d = 0; d < rank; ++d) PyTuple_SetItem(sizes.ptr(), d, PyLong_FromLongLong(shape[d]));
-  nb::object made = like_.is_valid()
-                        ? adapter_->new_like(like_, sizes)
-                        : adapter_->empty(sizes, to_string(dtype), to_string(device_).c_str());
+  nb::object made;
+  if (like_.is_valid() && !adapter_->empty_like.is_none() &&
+      is_contiguous(like_view_, rank, shape)) {
+    made = adapter_->empty_like(like_);
+  } else {
+    nb::object sizes = nb::steal(PyTuple_New(rank));
+    for (int d = 0; d < rank; ++d) PyTuple_SetItem(sizes.ptr(), d, PyLong_FromLongLong(shape[d]));
+    made = like_.is_valid() ? adapter_->new_like(like_, sizes)
+                            : adapter_->empty(sizes, to_string(dtype), to_string(device_).c_str());
+  }
   const Lent lent = lend(made, *adapter_, true, {op_, argument, stream_});
   return Output{lent.view, std::move(made), false};
 }
@@ -301,12 +324,6 @@ Output Call::output_for(const Adapter* adapter, DType dtype, Device device, int 
 nb::object Call::result(Output& output) const {
   const bool wrap = output.wrap && adapter_ != nullptr && !adapter_->wrap.is_none();
   return wrap ? adapter_->wrap(output.object) : std::move(output.object);
-}
-
-nb::object Call::framework_memory(std::size_t bytes) {
-  nb::object memory = adapter_->empty(nb::make_tuple(bytes), "int8", to_string(device_).c_str());
-  memory_view_ = lend(memory, *adapter_, true, {op_, "workspace", stream_}).view;
-  return memory;
 }
 
 }  // namespace python

@@ -23,6 +23,12 @@ namespace nb = nanobind;
 // What a call does once its arguments are read: compute, or say how it would.
 enum class Mode { run, explain };
 
+// The arguments that become ContextOptions.
+struct OptionArguments {
+  nb::handle batch_invariant;
+  nb::handle weights_static = {};  // null: the op takes none
+};
+
 // An output: its view, and the object that the caller gets for it.
 struct Output {
   TensorView view;
@@ -60,7 +66,9 @@ std::int64_t weight_rows(const WeightRef& weight);
 class Call {
  public:
   // `stream` is None or an int; `op` is for messages and must be a literal.
-  Call(const char* op, nb::handle stream, nb::handle batch_invariant, Mode mode = Mode::run);
+  Call(const char* op, nb::handle stream, const OptionArguments& options, Mode mode = Mode::run);
+  // Where there are no options among the arguments: a bound op has read them when it was made.
+  Call(const char* op, nb::handle stream, const ContextOptions& options = {});
 
   // Inputs: the first tensor decides the framework that the others must be of. Each throws
   // TypeError or ValueError with the op and the argument. None is refused by `tensor` and absent
@@ -86,6 +94,7 @@ class Call {
   Activation activation(nb::handle object) const;
   GateLayout layout(nb::handle object) const;
   std::optional<float> clamp(nb::handle object) const;
+  const ContextOptions& options() const { return options_; }
 
   // Reads the device and stream to run on off the first tensor; throws Unsupported where this build
   // lacks the device. To be called after the inputs and before the outputs.
@@ -119,22 +128,20 @@ class Call {
   TensorView view(nb::handle object, const char* argument, bool writable);
   void refuse_grad(const Adapter& adapter, nb::handle object, const char* argument);
   Output new_output(const char* argument, DType dtype, int rank, const std::int64_t* shape);
-  // Memory from the framework's own allocator for one call's workspace; sets memory_view_.
-  nb::object framework_memory(std::size_t bytes);
 
   const char* op_;
   nb::handle stream_;
-  bool batch_invariant_;
-  Mode mode_;
+  ContextOptions options_;
+  Mode mode_ = Mode::run;
   std::optional<bool> grad_mode_;
   const Adapter* adapter_ = nullptr;
   const char* framework_argument_ = "";  // the argument that decided the framework
   nb::handle like_;                      // the first tensor, where it has a framework
+  TensorView like_view_;                 // of the first tensor
   bool located_ = false;                 // whether a tensor has decided the device
   Device device_;
   KeptContext* context_ = nullptr;
   bool on_framework_stream_ = false;
-  TensorView memory_view_;
   std::vector<nb::object> capsules_;
   std::vector<nb::object> keeps_;
 };
@@ -143,18 +150,21 @@ template <class Params>
 nb::object Call::finish(void (*op)(const Params&, const TensorView&, Context&),
                         const Params& params, const Output& out) {
   if (mode_ == Mode::explain) {
-    ContextLease lease(*context_, batch_invariant_);
+    ContextLease lease(*context_, options_);
     return nb::cast(explain(params, out.view, lease.context()));
   }
-  nb::object memory;
+  FrameworkMemory memory;
   if (on_framework_stream_) {
     // Asked for before the lease: an allocation can run any Python code, another op among it.
-    memory = framework_memory(
-        workspace_size(params, out.view, ContextLease(*context_, batch_invariant_).context()));
+    const std::size_t bytes =
+        workspace_size(params, out.view, ContextLease(*context_, options_).context());
+    if (bytes > 0) {
+      memory = framework_memory(*adapter_, bytes, device_, {op_, "workspace", stream_});
+    }
   }
   with_context([&](Context& context) {
-    const BorrowedWorkspace borrowed(context, memory_view_);
-    if (!memory.is_valid()) {
+    const BorrowedWorkspace borrowed(context, memory.view);
+    if (!on_framework_stream_) {
       const std::size_t bytes = workspace_size(params, out.view, context);
       if (bytes > context.workspace_bytes()) context.reserve(bytes);
     }
@@ -165,7 +175,7 @@ nb::object Call::finish(void (*op)(const Params&, const TensorView&, Context&),
 
 template <class Function>
 void Call::with_context(Function&& function) {
-  ContextLease lease(*context_, batch_invariant_);
+  ContextLease lease(*context_, options_);
   const nb::gil_scoped_release unlocked;
   function(lease.context());
 }

@@ -40,9 +40,10 @@ KeptContext& kept_context(Device device, StreamRef stream) {
   return *made;
 }
 
-ContextLease::ContextLease(KeptContext& kept, bool batch_invariant)
+ContextLease::ContextLease(KeptContext& kept, const ContextOptions& options)
     : kept_(kept), lock_(kept.mutex) {
-  kept_.context.set_batch_invariant(batch_invariant);
+  kept_.context.set_batch_invariant(options.batch_invariant);
+  kept_.context.set_weights_static(options.weights_static);
 }
 
 ContextLease::~ContextLease() {

@@ -24,10 +24,16 @@ struct KeptContext {
 // device. The reference is good until the thread ends.
 KeptContext& kept_context(Device device, StreamRef stream);
 
+// The options of a Context that a call sets.
+struct ContextOptions {
+  bool batch_invariant = false;
+  bool weights_static = true;
+};
+
 // Holds a kept Context for the duration of one call.
 class ContextLease {
  public:
-  ContextLease(KeptContext& kept, bool batch_invariant);
+  ContextLease(KeptContext& kept, const ContextOptions& options);
   ~ContextLease();
   ContextLease(const ContextLease&) = delete;
   ContextLease& operator=(const ContextLease&) = delete;

@@ -14,8 +14,9 @@ std::int64_t columns(const WeightRef& weight, bool gated) {
 template <Mode mode>
 nb::any run(nb::handle x, nb::handle weight, nb::handle bias, nb::handle activation,
             nb::handle gated, nb::handle layout, nb::handle residual, nb::handle alpha,
-            nb::handle clamp, nb::handle out, nb::handle stream, nb::handle batch_invariant) {
-  Call call("linear", stream, batch_invariant, mode);
+            nb::handle clamp, nb::handle out, nb::handle stream, nb::handle batch_invariant,
+            nb::handle weights_static) {
+  Call call("linear", stream, OptionArguments{batch_invariant, weights_static}, mode);
   LinearParams params;
   params.x = call.tensor(x, "x");
   params.weight = call.weight(weight, "weight");
@@ -37,8 +38,8 @@ using BoundLinear = BoundOp<Linear>;
 
 void init(BoundLinear* self, nb::handle weight, nb::handle bias, nb::handle activation,
           nb::handle gated, nb::handle layout, nb::handle alpha, nb::handle clamp, nb::handle pack,
-          nb::handle batch_invariant) {
-  Call call("Linear", nb::none(), batch_invariant);
+          nb::handle batch_invariant, nb::handle weights_static) {
+  Call call("Linear", nb::none(), OptionArguments{batch_invariant, weights_static});
   call.allow_grad();
   LinearParams params;
   params.weight = call.weight(weight, "weight");
@@ -49,13 +50,12 @@ void init(BoundLinear* self, nb::handle weight, nb::handle bias, nb::handle acti
   epilogue.layout = call.layout(layout);
   epilogue.alpha = static_cast<float>(call.number(alpha, "alpha"));
   epilogue.clamp = call.clamp(clamp);
-  new (self) BoundLinear(
-      bind<Linear>(call, params, pack, batch_invariant, {{weight, &LinearParams::weight}}));
+  new (self) BoundLinear(bind<Linear>(call, params, pack, {{weight, &LinearParams::weight}}));
 }
 
 nb::any call_bound(const BoundLinear& self, nb::handle x, nb::handle residual, nb::handle out,
                    nb::handle stream) {
-  Call call("linear", stream, self.batch_invariant);
+  Call call("linear", stream, self.options);
   const TensorView view = call.tensor(x, "x");
   const LinearParams params = self.op.with(view, call.optional(residual, "residual"));
   call.locate();
@@ -70,13 +70,14 @@ void bind_linear(nb::module_& m) {
   const auto define = [&m](const char* name, auto function) {
     m.def(name, function, arg("x"), arg("weight"), arg("bias"), arg("activation"), arg("gated"),
           arg("layout"), arg("residual"), arg("alpha"), arg("clamp"), arg("out"), arg("stream"),
-          arg("batch_invariant"));
+          arg("batch_invariant"), arg("weights_static"));
   };
   define("linear", &run<Mode::run>);
   define("explain_linear", &run<Mode::explain>);
   nb::class_<BoundLinear>(m, "Linear")
       .def("__init__", &init, arg("weight"), arg("bias"), arg("activation"), arg("gated"),
-           arg("layout"), arg("alpha"), arg("clamp"), arg("pack"), arg("batch_invariant"))
+           arg("layout"), arg("alpha"), arg("clamp"), arg("pack"), arg("batch_invariant"),
+           arg("weights_static"))
       .def("__call__", &call_bound, arg("x"), arg("residual"), arg("out"), arg("stream"))
       .def_prop_ro("packed_bytes", [](const BoundLinear& self) { return self.op.packed_bytes(); });
 }

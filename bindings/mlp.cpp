@@ -28,8 +28,8 @@ nb::any run(nb::handle x, nb::handle weight_in, nb::handle weight_out, nb::handl
             nb::handle clamp, nb::handle norm, nb::handle residual, nb::handle input_bias,
             nb::handle add_residual, nb::handle return_residual, nb::handle return_normed,
             nb::handle out, nb::handle residual_out, nb::handle normed_out, nb::handle stream,
-            nb::handle batch_invariant) {
-  Call call("mlp", stream, batch_invariant, mode);
+            nb::handle batch_invariant, nb::handle weights_static) {
+  Call call("mlp", stream, OptionArguments{batch_invariant, weights_static}, mode);
   MlpParams params;
   params.x = call.tensor(x, "x");
   params.weight_in = call.weight(weight_in, "weight_in");
@@ -65,8 +65,9 @@ struct BoundMlp : BoundOp<Mlp> {
 void init(BoundMlp* self, nb::handle weight_in, nb::handle weight_out, nb::handle bias_in,
           nb::handle bias_out, nb::handle activation, nb::handle gated, nb::handle layout,
           nb::handle clamp, nb::handle norm, nb::handle add_residual, nb::handle return_residual,
-          nb::handle return_normed, nb::handle pack, nb::handle batch_invariant) {
-  Call call("Mlp", nb::none(), batch_invariant);
+          nb::handle return_normed, nb::handle pack, nb::handle batch_invariant,
+          nb::handle weights_static) {
+  Call call("Mlp", nb::none(), OptionArguments{batch_invariant, weights_static});
   call.allow_grad();
   MlpParams params;
   params.weight_in = call.weight(weight_in, "weight_in");
@@ -82,7 +83,7 @@ void init(BoundMlp* self, nb::handle weight_in, nb::handle weight_out, nb::handl
   const Wanted wanted{call.flag(return_residual, "return_residual"),
                       call.flag(return_normed, "return_normed")};
   new (self) BoundMlp{
-      bind<Mlp>(call, params, pack, batch_invariant,
+      bind<Mlp>(call, params, pack,
                 {{weight_in, &MlpParams::weight_in}, {weight_out, &MlpParams::weight_out}}),
       wanted};
 }
@@ -90,7 +91,7 @@ void init(BoundMlp* self, nb::handle weight_in, nb::handle weight_out, nb::handl
 nb::any call_bound(const BoundMlp& self, nb::handle x, nb::handle residual, nb::handle input_bias,
                    nb::handle add_residual, nb::handle out, nb::handle residual_out,
                    nb::handle normed_out, nb::handle stream) {
-  Call call("mlp", stream, self.batch_invariant);
+  Call call("mlp", stream, self.options);
   MlpActivations activations;
   activations.x = call.tensor(x, "x");
   activations.residual = call.optional(residual, "residual");
@@ -116,7 +117,7 @@ void bind_mlp(nb::module_& m) {
           arg("bias_out"), arg("activation"), arg("gated"), arg("layout"), arg("clamp"),
           arg("norm"), arg("residual"), arg("input_bias"), arg("add_residual"),
           arg("return_residual"), arg("return_normed"), arg("out"), arg("residual_out"),
-          arg("normed_out"), arg("stream"), arg("batch_invariant"));
+          arg("normed_out"), arg("stream"), arg("batch_invariant"), arg("weights_static"));
   };
   define("mlp", &run<Mode::run>);
   define("explain_mlp", &run<Mode::explain>);
@@ -124,7 +125,7 @@ void bind_mlp(nb::module_& m) {
       .def("__init__", &init, arg("weight_in"), arg("weight_out"), arg("bias_in"), arg("bias_out"),
            arg("activation"), arg("gated"), arg("layout"), arg("clamp"), arg("norm"),
            arg("add_residual"), arg("return_residual"), arg("return_normed"), arg("pack"),
-           arg("batch_invariant"))
+           arg("batch_invariant"), arg("weights_static"))
       .def("__call__", &call_bound, arg("x"), arg("residual"), arg("input_bias"),
            arg("add_residual"), arg("out"), arg("residual_out"), arg("normed_out"), arg("stream"))
       .def_prop_ro("packed_bytes", [](const BoundMlp& self) { return self.op.packed_bytes(); });

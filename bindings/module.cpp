@@ -23,4 +23,5 @@ NB_MODULE(_C, m) {
   bind_qkv(m);
   bind_mlp(m);
   bind_norm(m);
+  bind_changed(m);
 }

@@ -10,7 +10,7 @@ template <Mode mode>
 nb::any run_norm(nb::handle x, nb::handle norm_object, nb::handle residual, nb::handle bias,
                  nb::handle add_after, nb::handle out, nb::handle residual_out, nb::handle stream,
                  nb::handle batch_invariant) {
-  Call call("norm", stream, batch_invariant, mode);
+  Call call("norm", stream, OptionArguments{batch_invariant}, mode);
   NormParams params;
   params.x = call.tensor(x, "x");
   params.norm = call.norm(norm_object);
@@ -41,7 +41,7 @@ nb::any run_residual_add(nb::handle hidden_state, nb::handle residual, nb::handl
                          nb::handle attention_output, nb::handle attention_bias,
                          nb::handle final_bias, nb::handle mp_size, nb::handle out,
                          nb::handle stream, nb::handle batch_invariant) {
-  Call call("residual_add", stream, batch_invariant, mode);
+  Call call("residual_add", stream, OptionArguments{batch_invariant}, mode);
   ResidualAddParams params;
   params.hidden_state = call.tensor(hidden_state, "hidden_state");
   params.residual = call.tensor(residual, "residual");

@@ -15,8 +15,8 @@ nb::any results(Call& call, Output& y, Output& n, bool wanted) {
 template <Mode mode>
 nb::any run(nb::handle x, nb::handle weight, nb::handle bias, nb::handle norm,
             nb::handle return_normed, nb::handle out, nb::handle normed_out, nb::handle stream,
-            nb::handle batch_invariant) {
-  Call call("qkv", stream, batch_invariant, mode);
+            nb::handle batch_invariant, nb::handle weights_static) {
+  Call call("qkv", stream, OptionArguments{batch_invariant, weights_static}, mode);
   QkvParams params;
   params.x = call.tensor(x, "x");
   params.weight = call.weight(weight, "weight");
@@ -36,21 +36,21 @@ struct BoundQkv : BoundOp<Qkv> {
 };
 
 void init(BoundQkv* self, nb::handle weight, nb::handle bias, nb::handle norm,
-          nb::handle return_normed, nb::handle pack, nb::handle batch_invariant) {
-  Call call("Qkv", nb::none(), batch_invariant);
+          nb::handle return_normed, nb::handle pack, nb::handle batch_invariant,
+          nb::handle weights_static) {
+  Call call("Qkv", nb::none(), OptionArguments{batch_invariant, weights_static});
   call.allow_grad();
   QkvParams params;
   params.weight = call.weight(weight, "weight");
   params.bias = call.kept(bias, "bias");
   params.norm = call.kept_norm(norm);
   const bool wanted = call.flag(return_normed, "return_normed");
-  new (self) BoundQkv{
-      bind<Qkv>(call, params, pack, batch_invariant, {{weight, &QkvParams::weight}}), wanted};
+  new (self) BoundQkv{bind<Qkv>(call, params, pack, {{weight, &QkvParams::weight}}), wanted};
 }
 
 nb::any call_bound(const BoundQkv& self, nb::handle x, nb::handle out, nb::handle normed_out,
                    nb::handle stream) {
-  Call call("qkv", stream, self.batch_invariant);
+  Call call("qkv", stream, self.options);
   const TensorView view = call.tensor(x, "x");
   call.locate();
   Output n = call.optional_output(normed_out, "normed_out", view, self.return_normed);
@@ -65,13 +65,14 @@ nb::any call_bound(const BoundQkv& self, nb::handle x, nb::handle out, nb::handl
 void bind_qkv(nb::module_& m) {
   const auto define = [&m](const char* name, auto function) {
     m.def(name, function, arg("x"), arg("weight"), arg("bias"), arg("norm"), arg("return_normed"),
-          arg("out"), arg("normed_out"), arg("stream"), arg("batch_invariant"));
+          arg("out"), arg("normed_out"), arg("stream"), arg("batch_invariant"),
+          arg("weights_static"));
   };
   define("qkv", &run<Mode::run>);
   define("explain_qkv", &run<Mode::explain>);
   nb::class_<BoundQkv>(m, "Qkv")
       .def("__init__", &init, arg("weight"), arg("bias"), arg("norm"), arg("return_normed"),
-           arg("pack"), arg("batch_invariant"))
+           arg("pack"), arg("batch_invariant"), arg("weights_static"))
       .def("__call__", &call_bound, arg("x"), arg("out"), arg("normed_out"), arg("stream"))
       .def_prop_ro("packed_bytes", [](const BoundQkv& self) { return self.op.packed_bytes(); });
 }

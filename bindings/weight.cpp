@@ -24,7 +24,7 @@ Grouping grouping(const Call& call, nb::handle object) {
 
 nb::object pack(nb::handle weight, nb::handle gated, nb::handle layout, nb::handle norm,
                 nb::handle stream) {
-  Call call("pack_weight", stream, nb::handle(Py_False));
+  Call call("pack_weight", stream);
   call.allow_grad();
   const TensorView view = call.tensor(weight, "weight");
   PackOptions options;
@@ -39,7 +39,7 @@ nb::object pack(nb::handle weight, nb::handle gated, nb::handle layout, nb::hand
 
 nb::object quantize(nb::handle weight, nb::handle bits, nb::handle group, nb::handle groups,
                     nb::handle group_size, nb::handle stream) {
-  Call call("quantize_weight", stream, nb::handle(Py_False));
+  Call call("quantize_weight", stream);
   call.allow_grad();
   const TensorView view = call.tensor(weight, "weight");
   QuantizeOptions options;
@@ -62,7 +62,7 @@ nb::object quantize(nb::handle weight, nb::handle bits, nb::handle group, nb::ha
 }
 
 nb::object borrow(nb::handle weight, nb::handle scales, nb::handle group) {
-  Call call("quantized_weight", nb::none(), nb::handle(Py_False));
+  Call call("quantized_weight", nb::none());
   call.allow_grad();
   if (weight.is_none()) call.fail_type("weight", "a tensor", weight);
   if (scales.is_none()) call.fail_type("scales", "a tensor", scales);
@@ -86,7 +86,7 @@ nb::object unpack(nb::handle object) {
   const PyWeight& self = *nb::inst_ptr<PyWeight>(object);
   const Weight& weight = self.weight;
   const std::int64_t shape[] = {weight.out_features(), weight.in_features()};
-  Call call("Weight.unpack", nb::none(), nb::handle(Py_False));
+  Call call("Weight.unpack", nb::none());
   Output out = call.output_for(self.adapter, weight.dtype(), weight.device(), 2, shape);
   call.with_context([&](Context& context) { weight.unpack(out.view, context); });
   return call.result(out);

@@ -161,13 +161,37 @@ TEST_P(WorkspaceTest, AMovedContextKeepsWhatItHeld) {
   Context first(device());
   LinearTensors t(c, GetParam(), first), u(c, GetParam(), first);
   first.set_batch_invariant(true);
+  first.set_weights_static(false);
   run(t.params(), t.out, first);
   Context second = std::move(first);
   EXPECT_TRUE(second.batch_invariant());
+  EXPECT_FALSE(second.weights_static());
   EXPECT_EQ(second.device(), device());
   call(u.params(), u.out, second);
   synchronize(device());
   EXPECT_TRUE(same_bits(t.out, u.out));
+}
+
+TEST_P(WorkspaceTest, StaticWeightsAreAPromiseThatChangesNoResult) {
+  MlpCase c;
+  c.shape = {7, 65, 127, 65};
+  c.norm = NormKind::rms;
+  c.gated = true;
+  for (bool packed : {false, true}) {
+    c.packed = packed;
+    Context context(device());
+    EXPECT_TRUE(context.weights_static()) << "the default";
+    const MlpTensors t(c, GetParam(), context), u(c, GetParam(), context);
+    run(t.params(), t.out, context);
+    EXPECT_EQ(explain(t.params(), t.out, context).find("weights_static"), std::string::npos);
+    const std::size_t bytes = workspace_size(t.params(), t.out, context);
+    context.set_weights_static(false);
+    EXPECT_FALSE(context.weights_static());
+    EXPECT_NE(explain(u.params(), u.out, context).find("weights_static=false"), std::string::npos);
+    EXPECT_EQ(workspace_size(u.params(), u.out, context), bytes);
+    run(u.params(), u.out, context);
+    EXPECT_TRUE(same_bits(t.out, u.out));
+  }
 }
 
 using ThreadTest = SettingTest;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <cmath>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
@@ -260,9 +261,71 @@ TEST_F(Sm90Tiles, EveryActivation) {
   check({{33, 136, 200}}, all);
 }
 
-// Calls that follow one another without a wait: y = x w^T, then y w^T as the second of a call, then
-// x y^T, for which y is a weight that the kernel ahead has just written; and again into the same y
-// from another x.
+// What batch_invariant rests on: where its sums round, all tiles that it may take round them alike.
+TEST_F(Sm90Tiles, BatchInvariantBits) {
+  constexpr std::int64_t m = 136, n = 520, k = 4096;
+  Random random(11);
+  for (const DType dtype : both_dtypes) {
+    const auto values = [&](std::int64_t rows) {  // of many magnitudes
+      const std::vector<std::int16_t> mantissas = integers(random, rows * k, 120);
+      const std::vector<std::int16_t> exponents = integers(random, rows * k, 6);
+      Image image(gpu_0, dtype, rows, k, k);
+      for (std::int64_t i = 0; i < rows * k; ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        image.set(i / k, i % k, std::ldexp(mantissas[at] / 128.0, exponents[at]));
+      }
+      return image;
+    };
+    Image x = values(m), weight = values(n);
+    Image first(gpu_0, DType::f32, m, n, n);
+    x.upload();
+    weight.upload();
+    detail::Gemm g;
+    g.op = "test";
+    g.n = n;
+    g.k = k;
+    g.x = x.rows();
+    g.weight.data = weight.rows().data;
+    g.weight.dtype = dtype;
+    g.weight.stride_n = weight.rows().stride;
+    g.weight.stride_k = 1;
+    g.batch_invariant = true;
+    int compared = 0;
+    for (const std::int64_t rows : {m, std::int64_t{1}, std::int64_t{37}}) {
+      g.m = rows;
+      Image out(gpu_0, DType::f32, rows, n, n);
+      for (const gpu::Sm90Choice& choice : choices(g)) {
+        out.upload();
+        g.out = out.rows();
+        launch(g, choice);
+        wait(describe(choice));
+        out.download();
+        if (compared++ == 0) first = out;
+        std::int64_t differ = 0;
+        for (std::int64_t i = 0; i < rows * n; ++i) {
+          differ += out.get(i / n, i % n) != first.get(i / n, i % n);
+        }
+        EXPECT_EQ(differ, 0) << describe(choice) << ", " << to_string(dtype) << ", M " << rows;
+      }
+    }
+    EXPECT_GT(compared, 10);
+    // And they do round: with k in parts the bits are others.
+    g.m = m;
+    g.batch_invariant = false;
+    Image out(gpu_0, DType::f32, m, n, n);
+    out.upload();
+    g.out = out.rows();
+    for (const gpu::Sm90Choice& choice : choices(g)) {
+      if (choice.split == 2) launch(g, choice);
+    }
+    wait("k in two parts");
+    out.download();
+    EXPECT_NE(out.difference(first), "");
+  }
+}
+
+// Calls that follow one another without a wait: y = x w^T, then y w^T, then x y^T, whose weight is
+// not static; and again into the same y from another x.
 class Chain {
  public:
   static constexpr std::int64_t m = 136, n = 520;
@@ -304,7 +367,7 @@ class Chain {
     std::vector<detail::Gemm> all = {gemm(x, weight_.rows(), y_.rows(), n),
                                      gemm(y_.rows(), weight_.rows(), out(0), n),
                                      gemm(x, y_.rows(), out(1), m)};
-    all[1].leads = false;
+    all[2].weights_static = false;
     return all;
   }
 

@@ -38,6 +38,7 @@ class ContextState {
   std::size_t workspace_bytes = 0;
   std::shared_ptr<void> owned_workspace;
   bool batch_invariant = false;
+  bool weights_static = true;
   std::unique_ptr<BackendState> backend_state;
 };
 
@@ -85,6 +86,8 @@ class GemmKernel {
   // Null where the kernel runs this problem; else why not. What this accepts, launch runs. Looks at
   // addresses for their alignment only.
   virtual const char* can_run(const Gemm& gemm, const ContextState& context) const = 0;
+  // Whether can_run knows what to do with Gemm::norm. Others are never asked.
+  virtual bool takes_norm() const { return false; }
   virtual std::size_t workspace(const Gemm& gemm, const ContextState& context) const = 0;
   // The tile or variant that launch would take, for explain.
   virtual std::string describe(const Gemm& gemm, const ContextState& context) const = 0;

@@ -73,6 +73,8 @@ void Context::release() {
 std::size_t Context::workspace_bytes() const { return state_->workspace_bytes; }
 bool Context::batch_invariant() const { return state_->batch_invariant; }
 void Context::set_batch_invariant(bool value) { state_->batch_invariant = value; }
+bool Context::weights_static() const { return state_->weights_static; }
+void Context::set_weights_static(bool value) { state_->weights_static = value; }
 
 }  // namespace v1
 

@@ -142,6 +142,8 @@ std::string to_string(const Gemm& g) {
   if (g.residual.present) s << " residual";
   s << ']';
   if (g.batch_invariant) s << " batch_invariant";
+  if (!g.weights_static) s << " weights_static=false";
+  if (g.norm) s << " of " << to_string(*g.norm);
   return s.str();
 }
 

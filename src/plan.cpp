@@ -32,12 +32,25 @@ class Builder {
   void gemm(const Gemm& gemm) {
     GemmStep step;
     step.gemm = gemm;
-    step.gemm.leads = plan_.count == 0;
     if (m() > 0 && gemm.n > 0) {
       step.kernel = choose(step.gemm);
       scratch_ = std::max(scratch_, step.kernel->workspace(step.gemm, input_.context));
     }
     add(step);
+  }
+
+  // n = norm(x) and the product with it in one kernel, where there is one for that.
+  bool gemm_with_norm(const NormCall& call, Gemm gemm) {
+    gemm.norm = call;
+    gemm.x = call.x;
+    if (m() == 0 || gemm.n == 0) return false;
+    for (const GemmKernel* kernel : input_.context.backend->gemm_kernels()) {
+      if (!kernel->takes_norm() || kernel->can_run(gemm, input_.context) != nullptr) continue;
+      scratch_ = std::max(scratch_, kernel->workspace(gemm, input_.context));
+      add(GemmStep{gemm, kernel, 0});
+      return true;
+    }
+    return false;
   }
 
   void norm(const NormCall& call) {
@@ -64,7 +77,7 @@ class Builder {
 
   std::int64_t m() const { return input_.rows.rows(); }
   Rows at(const TensorView& view) const { return input_.rows.at(view, input_.slab); }
-  bool batch_invariant() const { return input_.context.batch_invariant; }
+  const ContextState& context() const { return input_.context; }
 
  private:
   template <class S>
@@ -125,7 +138,8 @@ Gemm base_gemm(const char* op, const Builder& b, const Rows& x, const WeightRef&
   g.x = x;
   g.weight = operand(weight);
   g.gated = gated;
-  g.batch_invariant = b.batch_invariant();
+  g.batch_invariant = b.context().batch_invariant;
+  g.weights_static = b.context().weights_static;
   return g;
 }
 
@@ -248,8 +262,13 @@ Plan make_plan(const MlpParams& p, const TensorView& out, const PlanInput& input
   const DType dtype = p.x.dtype();
   const bool sums = p.residual || p.input_bias;
   const bool adds_r = p.add_residual && !p.parallel_residual;
-  Rows r = b.at(p.x);
-  Rows n = r;
+  Gemm first = base_gemm("mlp", b, b.at(p.x), p.weight_in, p.gated);
+  first.bias = vector(p.bias_in);
+  first.activation = p.activation;
+  first.layout = p.layout;
+  first.clamp = p.clamp.value_or(0.0f);
+  Rows r = first.x;
+  bool done = false;  // the first product, with the norm in it
   if (sums || p.norm || p.residual_out || p.normed_out) {
     NormCall c = base_norm("mlp", b, p.x, p.norm);
     c.residual = b.at(p.residual);
@@ -260,21 +279,21 @@ Plan make_plan(const MlpParams& p, const TensorView& out, const PlanInput& input
       c.r_out = b.intermediate(c.h, dtype);
     }
     if (c.r_out.present) r = c.r_out;
-    if (p.normed_out) {
-      c.n_out = b.at(p.normed_out);
-    } else if (p.norm) {
-      c.n_out = b.intermediate(c.h, dtype);
+    if (p.normed_out) c.n_out = b.at(p.normed_out);
+    if (p.norm) {
+      first.out = b.intermediate(first.n, dtype);
+      done = b.gemm_with_norm(c, first);
     }
-    n = c.n_out.present ? c.n_out : r;
-    b.norm(c);
+    if (!done) {
+      if (p.norm && !c.n_out.present) c.n_out = b.intermediate(c.h, dtype);
+      first.x = c.n_out.present ? c.n_out : r;
+      b.norm(c);
+    }
   }
-  Gemm first = base_gemm("mlp", b, n, p.weight_in, p.gated);
-  first.bias = vector(p.bias_in);
-  first.activation = p.activation;
-  first.layout = p.layout;
-  first.clamp = p.clamp.value_or(0.0f);
-  first.out = b.intermediate(first.n, dtype);
-  b.gemm(first);
+  if (!done) {
+    if (!first.out.present) first.out = b.intermediate(first.n, dtype);
+    b.gemm(first);
+  }
   Gemm second = base_gemm("mlp", b, first.out, p.weight_out, false);
   second.bias = vector(p.bias_out);
   second.residual = p.parallel_residual ? b.at(p.parallel_residual) : adds_r ? r : Rows{};

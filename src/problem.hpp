@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "postlude/activation.hpp"
@@ -49,6 +50,22 @@ struct WeightOperand {
   std::int64_t group = 0;  // rows_per_scale or group_size
 };
 
+// r = x (+ residual) (+ bias) in fp32; r_out = r; n_out = norm(r) (+ add_after). kind none: n = r.
+// rstd_out and mean_out take the statistics of r; only where the backend folds norms.
+struct NormCall {
+  const char* op = "";
+  std::int64_t m = 0;
+  std::int64_t h = 0;
+  Rows x, residual, add_after;
+  Vector bias;
+  NormKind kind = NormKind::none;
+  Vector weight, norm_bias;
+  float eps = 0.0f;
+  float weight_offset = 0.0f;
+  Rows r_out, n_out;
+  Rows rstd_out, mean_out;  // f32 (m, 1), stride 1
+};
+
 // out[m, n] for m < M, n < N with the formula of postlude/epilogue.hpp. The weight has
 // weight_rows() rows.
 struct Gemm {
@@ -68,29 +85,14 @@ struct Gemm {
   float alpha = 1.0f;
   Rows out;
   bool batch_invariant = false;
-  // The first kernel of its call: nothing of the same call comes before it on the stream.
-  bool leads = true;
+  bool weights_static = true;  // see Context::set_weights_static
+  // Where present x is its input, and what is multiplied is norm(x): see GemmKernel::takes_norm.
+  std::optional<NormCall> norm;
 
   std::int64_t weight_rows() const { return gated ? 2 * n : n; }
   // The first weight row of the (activated) gate half and of the up half.
   std::int64_t gate_row() const { return gated && layout == GateLayout::up_gate ? n : 0; }
   std::int64_t up_row() const { return layout == GateLayout::up_gate ? 0 : n; }
-};
-
-// r = x (+ residual) (+ bias) in fp32; r_out = r; n_out = norm(r) (+ add_after). kind none: n = r.
-// rstd_out and mean_out take the statistics of r; only where the backend folds norms.
-struct NormCall {
-  const char* op = "";
-  std::int64_t m = 0;
-  std::int64_t h = 0;
-  Rows x, residual, add_after;
-  Vector bias;
-  NormKind kind = NormKind::none;
-  Vector weight, norm_bias;
-  float eps = 0.0f;
-  float weight_offset = 0.0f;
-  Rows r_out, n_out;
-  Rows rstd_out, mean_out;  // f32 (m, 1), stride 1
 };
 
 // out = outer[0] + outer[1] + inner_scale * (inner[0] + inner[1] + inner_bias[0] + inner_bias[1]),

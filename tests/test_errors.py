@@ -149,6 +149,10 @@ TYPE_ERRORS = {
     "[linear] batch_invariant: expected *True or False*, got *None*": lambda: ops.linear(
         X, W, batch_invariant=None
     ),
+    "[mlp] weights_static: expected *True or False*, got *int*": lambda: mlp(weights_static=0),
+    "[Qkv] weights_static: expected *True or False*, got *None*": lambda: ops.Qkv(
+        W, weights_static=None
+    ),
     "[qkv] norm: expected *postlude.LayerNorm*, got *LayerNorm*": lambda: ops.qkv(
         X, W, norm=torch.nn.LayerNorm(16)
     ),
@@ -227,6 +231,21 @@ def test_explain_of_calls_with_several_results():
         ("norm", (X, norm), {"residual": X}),
     ):
         assert "m=5" in postlude.explain(op, *args, **kwargs)
+
+
+def test_explain_says_which_options_are_set():
+    calls = (
+        ("linear", (X, W), {}),
+        ("qkv", (X, W), {}),
+        ("mlp", (X, W, BACK), {"activation": None}),
+    )
+    for op, args, kwargs in calls:
+        text = postlude.explain(op, *args, **kwargs)
+        assert "batch_invariant" not in text and "weights_static" not in text
+        text = postlude.explain(op, *args, **kwargs, batch_invariant=True, weights_static=False)
+        products = text.count("gemm m=")
+        assert products == (2 if op == "mlp" else 1)
+        assert text.count("batch_invariant weights_static=false") == products
 
 
 def test_show_config():

@@ -28,7 +28,7 @@ def folds(device, dtype):
 @pytest.mark.parametrize("mean", [0.0, 1.0, 5.0, 30.0])
 @pytest.mark.parametrize("kind", ["layer", "rms"])
 def test_accurate_whatever_the_mean(kind, mean, dtype, device):
-    for m, n, k in ((1, 96, 384), (3, 64, 1600), (70, 200, 512), (130, 33, 4096)):
+    for m, n, k in ((1, 96, 384), (11, 64, 1600), (70, 200, 512), (130, 33, 4096)):
         x = (torch.randn(m, k) + mean).to(device, dtype)
         weight = cases.weight(n, k, dtype, device)
         bias = tensor(n, dtype=dtype, device=device)

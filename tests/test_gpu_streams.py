@@ -23,16 +23,19 @@ EVERY_DTYPE = pytest.mark.parametrize("dtype", cases.DTYPES, ids=str)
 
 
 class Layer:
-    """qkv, linear and mlp in a row, each into a buffer of the caller's."""
+    """qkv, linear and mlp in a row, each into a buffer of the caller's; ``options`` go to all."""
 
-    def __init__(self, hidden, inner, dtype, device="cuda"):
+    def __init__(self, hidden, inner, dtype, device="cuda", **options):
         v = tensor(hidden, dtype=dtype, device=device, scale=0.1) + 1
         self.hidden = hidden
         self.qkv = ops.Qkv(
-            cases.weight(3 * hidden, hidden, dtype, device), v.repeat(3), norm=RMSNorm(v, EPS)
+            cases.weight(3 * hidden, hidden, dtype, device),
+            v.repeat(3),
+            norm=RMSNorm(v, EPS),
+            **options,
         )
         self.linear = ops.Linear(
-            cases.weight(hidden, 3 * hidden, dtype, device), v, activation="gelu"
+            cases.weight(hidden, 3 * hidden, dtype, device), v, activation="gelu", **options
         )
         self.mlp = ops.Mlp(
             cases.weight(2 * inner, hidden, dtype, device),
@@ -40,6 +43,7 @@ class Layer:
             activation="silu",
             gated=True,
             norm=LayerNorm(v, v, EPS),
+            **options,
         )
 
     def buffers(self, x):
@@ -249,19 +253,23 @@ if torch.cuda.device_count() > 1:
 
 
 def digest():
-    """A hash of what a layer makes of few and many rows; each result is the same in 100 replays."""
-    torch.manual_seed(0)
+    """A hash of what a layer makes of few and many rows; each result is the same in 100 replays,
+    and whether or not its weights are promised to stay as they are."""
     stream, sums = torch.cuda.Stream(), hashlib.sha256()
     for dtype in cases.DTYPES:
-        layer = Layer(512, 1408, dtype)
-        for m in (1, 5, 64, 200, 1000):
+        layers = []
+        for static in (True, False):
+            torch.manual_seed(0)
+            layers.append(Layer(512, 1408, dtype, weights_static=static))
+        for m in (1, 2, 5, 8, 37, 64, 96, 200, 1000):
             x = tensor(m, 512, dtype=dtype, device="cuda")
-            first, buffers = alone(layer, x), layer.buffers(x)
-            graph = captured(functools.partial(layer, x, buffers), stream)
-            different = torch.zeros((), dtype=torch.bool, device="cuda")
-            for _ in range(100):
-                graph.replay()
-                different |= (cases.on_bits(buffers[-1]) != cases.on_bits(first)).any()
+            first, different = alone(layers[0], x), torch.zeros((), device="cuda").bool()
+            for layer in layers:
+                buffers = layer.buffers(x)
+                graph = captured(functools.partial(layer, x, buffers), stream)
+                for _ in range(100):
+                    graph.replay()
+                    different |= (cases.on_bits(buffers[-1]) != cases.on_bits(first)).any()
             assert not different, (dtype, m)
             sums.update(cases.on_bits(first).cpu().numpy().tobytes())
     return sums.hexdigest()

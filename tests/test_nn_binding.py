@@ -8,7 +8,7 @@ import pytest
 import torch
 from cases import DTYPES, EPS
 
-from postlude import nn
+from postlude import nn, ops
 
 
 def change_in_place(module):
@@ -150,6 +150,33 @@ def test_batch_invariant_can_be_set_later():
     module.batch_invariant = True
     assert torch.equal(module(x)[:1], module(x[:1]))
     assert copy.deepcopy(module).batch_invariant
+
+
+@pytest.mark.parametrize("made", [nn.Linear, nn.MLP, nn.QKV], ids=lambda kind: kind.__name__)
+def test_options_reach_the_bound_op(made, monkeypatch):
+    bound = {nn.Linear: "Linear", nn.MLP: "Mlp", nn.QKV: "Qkv"}[made]
+    original, seen = getattr(ops, bound), []
+
+    def spy(*args, batch_invariant=False, weights_static=True, **kwargs):
+        seen.append((batch_invariant, weights_static))
+        kwargs |= {"batch_invariant": batch_invariant, "weights_static": weights_static}
+        return original(*args, **kwargs)
+
+    monkeypatch.setattr(ops, bound, spy)
+    sizes = {nn.Linear: (16, 8), nn.MLP: (16, 24), nn.QKV: (16, 2)}[made]
+    options = {"activation": "gelu"} if made is nn.MLP else {}
+    module, x = made(*sizes, **options), torch.randn(3, 16)
+    call = module.merged if made is nn.QKV else module
+    assert module.weights_static and not module.batch_invariant
+    y = call(x)
+    module.weights_static = False
+    assert not module.weights_static and not copy.deepcopy(module).weights_static
+    assert torch.equal(call(x), y)
+    assert torch.equal(call(x), y)
+    assert seen == [(False, True), (False, False)]
+    other = made(*sizes, **options, batch_invariant=True, weights_static=False)
+    (other.merged if made is nn.QKV else other)(x)
+    assert seen[-1] == (True, False)
 
 
 def test_deepcopy_and_pickle():

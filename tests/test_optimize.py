@@ -1,6 +1,7 @@
 """postlude.optimize: tiny random models of every known kind against themselves before it."""
 
 import copy
+import functools
 import pickle
 
 import pytest
@@ -8,6 +9,7 @@ import torch
 from cases import FLOOR
 
 import postlude
+from postlude import ops
 
 transformers = pytest.importorskip("transformers")
 
@@ -278,6 +280,30 @@ def test_int8(make):
     assert [item.reason for item in again.skipped] == ["already fused with quantize='int8'"] * 2
     report.revert()
     assert torch.equal(run(model, ids), eager)
+
+
+@pytest.mark.parametrize("make", MODELS)
+def test_options_of_a_fused_layer(make, monkeypatch):
+    model, ids, seen = make(), tokens(), []
+
+    def spy(original, *args, **kwargs):
+        seen.append((kwargs["batch_invariant"], kwargs["weights_static"]))
+        return original(*args, **kwargs)
+
+    for name in ("Linear", "Qkv", "Mlp"):
+        monkeypatch.setattr(ops, name, functools.partial(spy, getattr(ops, name)))
+    report = postlude.optimize(model, strict=True)
+    expected = run(model, ids)
+    assert set(seen) == {(False, True)}
+    for module in model.modules():
+        if hasattr(module, "weights_static"):
+            module.weights_static, module.batch_invariant = False, True
+    seen.clear()
+    torch.testing.assert_close(run(model, ids), expected, rtol=1e-4, atol=1e-5)
+    assert set(seen) == {(True, False)} and len(seen) == 3 * len(report.fused)
+    report.revert()
+    assert not any(hasattr(module, "weights_static") for module in model.modules())
+    assert not any("_weights_static" in module.__dict__ for module in model.modules())
 
 
 def test_finds_a_model_inside_another_module():

@@ -34,6 +34,8 @@ class Adapter(NamedTuple):
     # (tensor, writable, stream) -> DLPack capsule
     export: Callable[[Any, bool, int | None], Any] | None = None
     new_like: Callable[[Any, tuple[int, ...]], Any] | None = None  # same dtype and device
+    # Same shape, dtype and device, for a contiguous tensor; where that costs less than new_like.
+    empty_like: Callable[[Any], Any] | None = None
     empty: Callable[[tuple[int, ...], str, str], Any] | None = None  # (shape, dtype, device)
     wrap: Callable[[Any], Any] | None = None  # (object with __dlpack__) -> tensor, no copy
     keep: Callable[[Any], Any] | None = None  # (tensor) -> what keeps its memory alive
@@ -75,6 +77,7 @@ def _torch() -> Adapter:
         table=getattr(torch.Tensor, "__dlpack_c_exchange_api__", None),
         export=export,
         new_like=torch.Tensor.new_empty,
+        empty_like=torch.empty_like,
         empty=empty,
         wrap=dlpack.from_dlpack,
         keep=torch.Tensor.detach,  # shares the storage, also after `tensor.data = ...`

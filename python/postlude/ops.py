@@ -18,6 +18,12 @@ Common to all ops:
 - ``stream``: the CUDA stream to run on, as an int. By default torch's current stream, and for other
   frameworks the default stream. Ignored on the CPU.
 - ``batch_invariant=True``: row i of the result has the same bits whatever the number of rows is.
+- ``weights_static``, of the ops that take a weight: True promises that the weights are not what
+  another op of this module has just written. On a GPU kernels may then read weights while those
+  ahead of them in the stream still run. What torch's kernels, `pack_weight` or `quantize_weight`
+  wrote is seen all the same. False, for a weight that an op has just computed: no kernel reads a
+  weight before all that is ahead of it in the stream has ended, which costs that overlap. No effect
+  on the CPU.
 - ``activation``: None, "relu", "gelu_erf", "gelu_tanh", "quick_gelu", "silu" or "relu2"; also
   "gelu" (gelu_erf), "gelu_new" and "gelu_pytorch_tanh" (gelu_tanh) and "swish" (silu).
 - ``gated``: the weight holds two halves, [gate; up] rows, or [up; gate] with ``layout="up_gate"``,
@@ -71,6 +77,7 @@ def linear(
     out: Any = None,
     stream: int | None = None,
     batch_invariant: bool = False,
+    weights_static: bool = True,
 ) -> Any:
     """x (*, in), weight (N, in), bias (N,) -> (*, N).
 
@@ -92,6 +99,7 @@ def linear(
         out,
         stream,
         batch_invariant,
+        weights_static,
     )
 
 
@@ -106,13 +114,25 @@ def qkv(
     normed_out: Any = None,
     stream: int | None = None,
     batch_invariant: bool = False,
+    weights_static: bool = True,
 ) -> Any:
     """x (*, in), weight (N, in), bias (N,) -> y (*, N), or with ``return_normed`` (y, n (*, in)).
 
     n = norm(x); y = n W^T + bias. ``normed_out``, where given, receives n. See the module for
     dtypes and errors.
     """
-    return _C.qkv(x, weight, bias, norm, return_normed, out, normed_out, stream, batch_invariant)
+    return _C.qkv(
+        x,
+        weight,
+        bias,
+        norm,
+        return_normed,
+        out,
+        normed_out,
+        stream,
+        batch_invariant,
+        weights_static,
+    )
 
 
 def mlp(
@@ -137,6 +157,7 @@ def mlp(
     normed_out: Any = None,
     stream: int | None = None,
     batch_invariant: bool = False,
+    weights_static: bool = True,
 ) -> Any:
     """x (*, H), weight_in (I, H), or (2 * I, H) where gated, weight_out (N, I) -> y (*, N).
 
@@ -169,6 +190,7 @@ def mlp(
         normed_out,
         stream,
         batch_invariant,
+        weights_static,
     )
 
 
@@ -317,9 +339,19 @@ class Linear(_Bound):
         clamp: float | None = None,
         pack: bool = True,
         batch_invariant: bool = False,
+        weights_static: bool = True,
     ) -> None:
         self._call = _C.Linear(
-            weight, bias, activation, gated, layout, alpha, clamp, pack, batch_invariant
+            weight,
+            bias,
+            activation,
+            gated,
+            layout,
+            alpha,
+            clamp,
+            pack,
+            batch_invariant,
+            weights_static,
         )
 
     def __call__(
@@ -346,8 +378,11 @@ class Qkv(_Bound):
         return_normed: bool = False,
         pack: bool = True,
         batch_invariant: bool = False,
+        weights_static: bool = True,
     ) -> None:
-        self._call = _C.Qkv(weight, bias, norm, return_normed, pack, batch_invariant)
+        self._call = _C.Qkv(
+            weight, bias, norm, return_normed, pack, batch_invariant, weights_static
+        )
 
     def __call__(
         self, x: Any, *, out: Any = None, normed_out: Any = None, stream: int | None = None
@@ -378,6 +413,7 @@ class Mlp(_Bound):
         return_normed: bool = False,
         pack: bool = True,
         batch_invariant: bool = False,
+        weights_static: bool = True,
     ) -> None:
         self._call = _C.Mlp(
             weight_in,
@@ -394,6 +430,7 @@ class Mlp(_Bound):
             return_normed,
             pack,
             batch_invariant,
+            weights_static,
         )
 
     def __call__(

@@ -83,12 +83,15 @@ void refuse(const char* op, const char* reason, const std::string& problem) {
 class CudaBackend final : public Backend {
  public:
   CudaBackend()
-      : kernels_{&cuda::gemv_kernel(),
+      : kernels_{
 #if defined(POSTLUDE_WITH_SM90)
-                 &cuda::sm90_gemm_kernel(), &cuda::tf32_sm90_gemm_kernel(),
+            &cuda::sm90_gemm_kernel(),
 #endif
-                 &cuda::sm80_gemm_kernel(), &cuda::tf32_gemm_kernel(),
-                 &cuda::plain_gemm_kernel()} {
+            &cuda::gemv_kernel(),
+#if defined(POSTLUDE_WITH_SM90)
+            &cuda::tf32_sm90_gemm_kernel(),
+#endif
+            &cuda::sm80_gemm_kernel(),      &cuda::tf32_gemm_kernel(), &cuda::plain_gemm_kernel()} {
   }
 
   std::unique_ptr<BackendState> make_state(Device device) const override {

@@ -29,8 +29,8 @@ constexpr int together = sizeof(Unit) == 16 ? 4 : 16;
 template <class Unit>
 __global__ void __launch_bounds__(threads, resident)
     copy_units(const __grid_constant__ RowsCopy a) {
-  await_predecessor();
   release_successor();
+  await_predecessor();
   const TilePlace place = TilePlace::of(a.tiles);
   const Unit* from = static_cast<const Unit*>(a.from) + place.unit;
   Unit* to = static_cast<Unit*>(a.to) + place.unit;
@@ -81,8 +81,8 @@ struct MatrixCopy {
 template <class Unit>
 __global__ void __launch_bounds__(threads) copy_tiles(const __grid_constant__ MatrixCopy a) {
   __shared__ Unit tile[side][side + 1];
-  await_predecessor();
   release_successor();
+  await_predecessor();
   const int lane = static_cast<int>(threadIdx.x) % side;
   const int first = static_cast<int>(threadIdx.x) / side;
   for (std::int64_t t = blockIdx.x; t < a.tiles; t += gridDim.x) {

@@ -64,8 +64,9 @@ __device__ __forceinline__ void await_predecessor() {
 #endif
 }
 
-// Lets the next kernel of the stream start as soon as there is room. Called after
-// await_predecessor(): whatever the next one reads before its own wait is then as old as this one.
+// Lets the next kernel of the stream start as soon as all blocks of this one have and there is
+// room. Starting a kernel takes over a microsecond, so all kernels begin with this; several may be
+// waiting at a time.
 __device__ __forceinline__ void release_successor() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;");

@@ -8,9 +8,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from .._interop import _C
+
 
 class Slot(NamedTuple):
-    """A place where a parameter or a submodule stood when the op was bound."""
+    """A place where a parameter or a submodule stood when the op was bound.
+
+    The core's ``changed`` reads the fields of this and of ``Content`` by their places.
+    """
 
     table: dict[str, Any]
     name: str
@@ -49,6 +54,7 @@ class Bound(torch.nn.Module):
 
     _binding: Binding | None = None
     _batch_invariant: bool = False
+    _weights_static: bool = True
 
     def _make(self) -> tuple[Any, int]:
         """The op made from the present parameters, and the extra bytes that it holds."""
@@ -65,6 +71,23 @@ class Bound(torch.nn.Module):
         self.refresh()
 
     @property
+    def weights_static(self) -> bool:
+        """Whether kernels may read weights ahead of time, as ``weights_static`` of the ops says."""
+        return self._weights_static
+
+    @weights_static.setter
+    def weights_static(self, value: bool) -> None:
+        self._weights_static = bool(value)
+        self.refresh()
+
+    def _op_options(self) -> dict[str, Any]:
+        """What every op of the module is bound with."""
+        return {"batch_invariant": self.batch_invariant, "weights_static": self.weights_static}
+
+    def _set_op_options(self, batch_invariant: bool, weights_static: bool) -> None:
+        self._batch_invariant, self._weights_static = batch_invariant, weights_static
+
+    @property
     def packed_bytes(self) -> int:
         """Bytes held besides the parameters by the bound copy: 0 before the first call."""
         return 0 if self._binding is None else self._binding.packed_bytes
@@ -76,7 +99,7 @@ class Bound(torch.nn.Module):
     def _ready(self, x: Tensor) -> Any:
         """The op for the present parameters; RuntimeError where autograd would need a gradient."""
         binding = self._binding
-        if binding is None or _changed(binding):
+        if binding is None or _C.changed(binding.slots, binding.contents):
             binding = self._bind()
         if torch.is_grad_enabled():
             _refuse_grad(type(self).__name__, x, binding)
@@ -111,16 +134,6 @@ class Bound(torch.nn.Module):
 def _content(tensor: Tensor) -> Content:
     version = None if tensor.is_inference() else tensor._version
     return Content(tensor, version, tensor.data_ptr(), tensor.detach())
-
-
-def _changed(binding: Binding) -> bool:
-    for table, name, value in binding.slots:
-        if table.get(name) is not value:
-            return True
-    for tensor, version, pointer, _ in binding.contents:
-        if tensor.data_ptr() != pointer or (version is not None and tensor._version != version):
-            return True
-    return False
 
 
 def _refuse_grad(module: str, x: Tensor, binding: Binding) -> None:

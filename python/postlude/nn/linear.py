@@ -34,6 +34,7 @@ class Linear(Bound):
         gated: bool = False,
         bias: bool = True,
         batch_invariant: bool = False,
+        weights_static: bool = True,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> None:
@@ -42,7 +43,8 @@ class Linear(Bound):
             torch.nn.Linear(in_features, out_features, bias, device, dtype)
             for _ in range(2 if gated else 1)
         ]
-        self._set(new, activation, batch_invariant)
+        self._set(new, activation)
+        self._set_op_options(batch_invariant, weights_static)
 
     @classmethod
     def from_torch(
@@ -52,23 +54,20 @@ class Linear(Bound):
         gate: torch.nn.Module | None = None,
         activation: str | None = None,
         batch_invariant: bool = False,
+        weights_static: bool = True,
     ) -> Linear:
         """On the storage of a torch.nn.Linear or a Conv1D; with ``gate``, ``linear`` is up."""
         self = cls.__new__(cls)
         Bound.__init__(self)
         sources = [linear] if gate is None else [gate, linear]
-        self._set(
-            [_parts.shared_linear(*_parts.logical(m)) for m in sources], activation, batch_invariant
-        )
+        self._set([_parts.shared_linear(*_parts.logical(m)) for m in sources], activation)
+        self._set_op_options(batch_invariant, weights_static)
         return self
 
-    def _set(
-        self, linears: list[torch.nn.Linear], activation: str | None, batch_invariant: bool
-    ) -> None:
+    def _set(self, linears: list[torch.nn.Linear], activation: str | None) -> None:
         self.out_features, self.in_features = linears[0].weight.shape
         self.activation = activation
         self.gated = len(linears) == 2
-        self._batch_invariant = batch_invariant
         if self.gated:
             self.gate, self.up = (linear.requires_grad_(False) for linear in linears)
         else:
@@ -95,7 +94,7 @@ class Linear(Bound):
             bias,
             activation=self.activation,
             gated=self.gated,
-            batch_invariant=self.batch_invariant,
+            **self._op_options(),
         )
         return op, op.packed_bytes
 

@@ -41,6 +41,7 @@ class MLP(Bound):
         norm_position: str = "pre",
         add_residual: bool = True,
         batch_invariant: bool = False,
+        weights_static: bool = True,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> None:
@@ -51,7 +52,8 @@ class MLP(Bound):
         ]
         down = torch.nn.Linear(intermediate_size, hidden_size, bias, device, dtype)
         self._set(inputs, down, _parts.new_norm(norm, hidden_size, eps, dtype=dtype, device=device))
-        self._options(activation, weight_offset, norm_position, add_residual, batch_invariant)
+        self._set_form(activation, weight_offset, norm_position, add_residual)
+        self._set_op_options(batch_invariant, weights_static)
 
     @classmethod
     def from_torch(
@@ -66,6 +68,7 @@ class MLP(Bound):
         norm_position: str = "pre",
         add_residual: bool = True,
         batch_invariant: bool = False,
+        weights_static: bool = True,
     ) -> MLP:
         """On the storage of a model's own: fc1 and fc2 as ``up`` and ``down``, or all three."""
         self = cls.__new__(cls)
@@ -73,7 +76,8 @@ class MLP(Bound):
         sources = [up] if gate is None else [gate, up]
         inputs = [_parts.shared_linear(*_parts.logical(module)) for module in sources]
         self._set(inputs, _parts.shared_linear(*_parts.logical(down)), _parts.shared_norm(norm))
-        self._options(activation, weight_offset, norm_position, add_residual, batch_invariant)
+        self._set_form(activation, weight_offset, norm_position, add_residual)
+        self._set_op_options(batch_invariant, weights_static)
         return self
 
     def _set(
@@ -85,13 +89,8 @@ class MLP(Bound):
         for name, module in zip(_NAMES[self.gated], (*inputs, down), strict=True):
             self.add_module(name, module.requires_grad_(False))
 
-    def _options(
-        self,
-        activation: str | None,
-        weight_offset: float,
-        norm_position: str,
-        add_residual: bool,
-        batch_invariant: bool,
+    def _set_form(
+        self, activation: str | None, weight_offset: float, norm_position: str, add_residual: bool
     ) -> None:
         if norm_position not in ("pre", "post"):
             raise ValueError(
@@ -101,7 +100,6 @@ class MLP(Bound):
         self.weight_offset = weight_offset
         self.norm_position = norm_position
         self.add_residual = add_residual
-        self._batch_invariant = batch_invariant
 
     def forward(
         self, x: Tensor, residual: Tensor | None = None, input_bias: Tensor | None = None
@@ -129,7 +127,7 @@ class MLP(Bound):
             gated=self.gated,
             norm=None if post else norm,
             add_residual=self.add_residual,
-            batch_invariant=self.batch_invariant,
+            **self._op_options(),
         )
         return (_ThenNorm(op, norm, self.batch_invariant) if post else op), op.packed_bytes
 

@@ -33,6 +33,7 @@ class QKV(Bound):
         eps: float | None = None,
         weight_offset: float = 0.0,
         batch_invariant: bool = False,
+        weights_static: bool = True,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> None:
@@ -53,7 +54,7 @@ class QKV(Bound):
             (q, k, v), head_dim, _parts.new_norm(norm, hidden_size, eps, dtype=dtype, device=device)
         )
         self.weight_offset = weight_offset
-        self._batch_invariant = batch_invariant
+        self._set_op_options(batch_invariant, weights_static)
 
     @classmethod
     def from_torch(
@@ -66,6 +67,7 @@ class QKV(Bound):
         head_dim: int,
         weight_offset: float = 0.0,
         batch_invariant: bool = False,
+        weights_static: bool = True,
     ) -> QKV:
         """On the storage of three linear layers (torch.nn.Linear or Conv1D) and, optionally, of
         their norm.
@@ -78,7 +80,7 @@ class QKV(Bound):
         parts = tuple(_parts.shared_linear(*_parts.logical(module)) for module in (q, k, v))
         self._set(parts, head_dim, _parts.shared_norm(norm))
         self.weight_offset = weight_offset
-        self._batch_invariant = batch_invariant
+        self._set_op_options(batch_invariant, weights_static)
         return self
 
     def _set(
@@ -94,6 +96,7 @@ class QKV(Bound):
         self.head_dim = head_dim
         self.num_heads, self.num_kv_heads = widths[0] // head_dim, widths[1] // head_dim
         self._heads = (self.num_heads, self.num_kv_heads, self.num_kv_heads)
+        self._by_head = (sum(self._heads), head_dim)
         self.norm = norm
         self.q, self.k, self.v = (part.requires_grad_(False) for part in parts)
 
@@ -105,8 +108,7 @@ class QKV(Bound):
         disagree.
         """
         y = self._ready(x)(x)
-        by_head = y.view(*x.shape[:-1], sum(self._heads), self.head_dim)
-        q, k, v = by_head.split_with_sizes(self._heads, -2)
+        q, k, v = y.unflatten(-1, self._by_head).split_with_sizes(self._heads, -2)
         return q, k, v
 
     def merged(self, x: Tensor) -> Tensor:
@@ -117,7 +119,7 @@ class QKV(Bound):
     def _make(self) -> tuple[Any, int]:
         weight, bias = _parts.merge([self.q, self.k, self.v])
         norm = _parts.norm_value(self.norm, self.weight_offset)
-        op = ops.Qkv(weight, bias, norm=norm, batch_invariant=self.batch_invariant)
+        op = ops.Qkv(weight, bias, norm=norm, **self._op_options())
         return op, op.packed_bytes
 
     def extra_repr(self) -> str:

@@ -69,7 +69,7 @@ class FusedLayer(Bound, Swapped):
         raise NotImplementedError
 
     def _make(self) -> tuple[Any, int]:
-        bind = Binder(self.quantize)
+        bind = Binder(self.quantize, self._op_options())
         bound = self._ops(bind)
         return bound, bind.packed_bytes
 
@@ -86,19 +86,21 @@ class FusedLayer(Bound, Swapped):
 class Binder:
     """Makes the bound ops of a layer from its modules, and counts the bytes that they hold."""
 
-    def __init__(self, quantize: str | None) -> None:
+    def __init__(self, quantize: str | None, options: dict[str, Any]) -> None:
         self.quantize = quantize
+        self.options = options  # of every op
         self.packed_bytes = 0
 
     def linear(self, module: torch.nn.Module) -> ops.Linear:
         """x W^T + bias (+ residual)."""
         weight, bias = self._weight(module)
-        return self._count(ops.Linear(weight, bias))
+        return self._count(ops.Linear(weight, bias, **self.options))
 
     def qkv(self, *modules: torch.nn.Module, norm: torch.nn.Module | None = None) -> ops.Qkv:
         """The projections of ``modules``, one or several side by side, of norm(x)."""
         weight, bias = self._weight(*modules)
-        return self._count(ops.Qkv(weight, bias, norm=_parts.norm_value(norm)))
+        op = ops.Qkv(weight, bias, norm=_parts.norm_value(norm), **self.options)
+        return self._count(op)
 
     def mlp(
         self,
@@ -118,6 +120,7 @@ class Binder:
             activation=_activation_name(activation),
             gated=len(inputs) == 2,
             norm=_parts.norm_value(norm),
+            **self.options,
         )
         return self._count(op)
 
@@ -154,7 +157,7 @@ def restore(layer: torch.nn.Module) -> None:
     for module in (layer.core(layer), layer):
         assert isinstance(module, Swapped)
         module.__class__ = module._original
-    for name in ("_binding", "quantize", "_batch_invariant"):
+    for name in ("_binding", "quantize", "_batch_invariant", "_weights_static"):
         layer.__dict__.pop(name, None)
 
 

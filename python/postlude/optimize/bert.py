@@ -119,7 +119,8 @@ class Layer(_fused.FusedLayer):
         merged = run.qkv(hidden_states)
         context, _ = attention(merged, attention_mask, past_key_values, **kwargs)
         h = run.project(context, hidden_states)
-        h = ops.norm(h, run.first_norm, out=h)
+        invariant = self.batch_invariant
+        h = ops.norm(h, run.first_norm, out=h, batch_invariant=invariant)
         y = run.mlp(h)
-        normed: Tensor = ops.norm(y, run.second_norm, out=y)
+        normed: Tensor = ops.norm(y, run.second_norm, out=y, batch_invariant=invariant)
         return normed

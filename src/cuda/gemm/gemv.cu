@@ -82,8 +82,8 @@ __global__ void __launch_bounds__(warps* lanes) gemv(const GemvArgs a) {
   const int warp = static_cast<int>(threadIdx.x) / lanes;
   const int lane = static_cast<int>(threadIdx.x) % lanes;
   const EpilogueArgs& e = a.epilogue;
-  await_predecessor();
   release_successor();
+  await_predecessor();
   for (std::int64_t first = blockIdx.x * run_width; first < e.n; first += gridDim.x * run_width) {
     float sums[Halves][Rows] = {};
     if (first + warp < e.n) {

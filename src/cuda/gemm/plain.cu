@@ -136,8 +136,8 @@ __global__ void __launch_bounds__(threads) plain_gemm(const __grid_constant__ Pl
   alignas(16) __shared__ float sums_tile[tile][pitch];
   const int thread = static_cast<int>(threadIdx.x);
   const int columns = tile_columns(a.epilogue.gated, tile);
-  await_predecessor();
   release_successor();
+  await_predecessor();
   for (std::int64_t t = blockIdx.x; t < a.tiles; t += gridDim.x) {
     const std::int64_t m0 = t / a.tiles_n * tile;
     const std::int64_t n0 = t % a.tiles_n * columns;

@@ -135,8 +135,8 @@ __device__ inline void stage_sums(const Sums<S>& sums, float* tile) {
 template <class T, int Rows, int Slots, bool InOut>
 __global__ void __launch_bounds__(threads, 2) sm80_gemm(const __grid_constant__ TiledArgs a) {
   using S = Shape<Rows, Slots>;
-  await_predecessor();
   release_successor();
+  await_predecessor();
   std::int64_t m0, n0;
   tile_of(blockIdx.x, a, m0, n0);
   m0 *= Rows;

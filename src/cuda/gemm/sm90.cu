@@ -12,9 +12,38 @@ namespace detail {
 namespace cuda {
 namespace {
 
+// Null where the blocks can normalise x themselves.
+const char* norm_refusal(const Gemm& g) {
+  const NormCall& c = *g.norm;
+  if (g.batch_invariant) return "batch_invariant, and its own norm is of a few rows";
+  const RowSplit split = row_split<__nv_bfloat16>(c.h);
+  if (split.lanes < 32 || split.warps < 1 || split.warps > sm90_norm_warps) {
+    return "its own norm is of rows of 513 to 2048 columns";
+  }
+  // Every block computes all rows, a warp a thousand columns. More than four warps have one after
+  // the other to do, and take longer than a kernel ahead.
+  if (g.m * split.warps > 4) return "its own norm is of up to 4 rows, or 2 of over 1024 columns";
+  for (const Rows* rows : {&c.residual, &c.r_out, &c.n_out}) {
+    if (rows->present && rows->dtype != g.x.dtype) return "rows of several dtypes";
+  }
+  if (c.bias.present) return "its own norm adds no bias";
+  if (c.add_after.present || c.rstd_out.present || !all_aligned(norm_args(c), 8)) {
+    return "its own norm is of aligned rows and adds nothing after";
+  }
+  // Some blocks read x while others store.
+  for (const Rows* out : {&c.r_out, &c.n_out, &g.out}) {
+    if (!out->present) continue;
+    if (out->data == c.x.data || (c.residual.present && out->data == c.residual.data)) {
+      return "an output is the memory of an input of the norm";
+    }
+  }
+  return nullptr;
+}
+
 class Sm90Gemm final : public GemmKernel {
  public:
   const char* name() const override { return "cuda.sm90"; }
+  bool takes_norm() const override { return true; }
 
   const char* can_run(const Gemm& g, const ContextState& context) const override {
     if (device_state(context).sm != 90) return "the device is not sm_90";
@@ -32,6 +61,7 @@ class Sm90Gemm final : public GemmKernel {
     if (g.gated && g.n % 8 != 0) return "a gated weight needs halves of a multiple of 8 rows";
     constexpr std::int64_t most = std::numeric_limits<int>::max() - 65536;
     if (g.m > most || g.k > most || g.weight_rows() > most) return "a size is over 2^31";
+    if (g.norm) return norm_refusal(g);
     return nullptr;
   }
 
@@ -56,7 +86,7 @@ const GemmKernel& sm90_gemm_kernel() {
 void load_sm90_gemm(int (&clusters_at_once)[9]) {
   for (const Sm90Tile& tile : sm90_tiles()) tile.load();
   for (int size = 1; size <= 8; ++size) {
-    clusters_at_once[size] = Sm90Block<128, 128, 1, Sm90Share::x>::clusters_at_once(size);
+    clusters_at_once[size] = Sm90Block<128, 128, 1, false>::clusters_at_once(size);
   }
 }
 

@@ -1,56 +1,24 @@
-// The block Hopper GEMM: one tile a block, two warpgroups on it, k split over the blocks of a
-// cluster where there are few tiles.
+// The block Hopper GEMM: one tile a block, all its warpgroups on it, k split over the blocks of a
+// cluster where there are few tiles. What a tile looks like is said by a shape of
+// sm90_block_shapes.cuh.
 //
-// A cluster is Cluster blocks that share an operand (column neighbours share x, row neighbours the
-// weight; each loads a part of it for all) times args.split blocks that share k. Blocks with one
-// part of k come first: rank = part * Cluster + neighbour. The sums of all parts are added in the
-// order of the parts, read from the other blocks' shared memory, so the result is the same in every
-// run.
+// A cluster is S::cluster blocks that share x (column neighbours; each loads a part of it for all)
+// times args.split blocks that share k. Blocks with one part of k come first: rank = part *
+// S::cluster + neighbour. The sums of all parts are added in the order of the parts, read from the
+// other blocks' shared memory, so the result is the same in every run.
 #pragma once
 
 #include <cooperative_groups.h>
 
-#include "cuda/gemm/sm90_common.cuh"
+#include "cuda/gemm/sm90_block_shapes.cuh"
 
 namespace postlude {
 namespace detail {
 namespace cuda {
 namespace sm90 {
 
-inline constexpr int consumer_threads = 2 * warpgroup;
 inline constexpr int max_split = 8;
-
-// A block's shapes. Its last warp is the producer.
-template <class T, int Rows, int Slots, int Cluster, Sm90Share Share>
-struct Block {
-  static constexpr bool shares_x = Cluster > 1 && Share == Sm90Share::x;
-  static constexpr bool shares_weight = Cluster > 1 && Share == Sm90Share::weight;
-  static constexpr int x_bytes = 2 * Rows * sm90_tile_k;
-  static constexpr int weight_bytes = 2 * Slots * sm90_tile_k;
-  static constexpr int stage_bytes = x_bytes + weight_bytes;
-  // What each warpgroup computes: half the rows, or of a tile of 64 rows half the slots.
-  static constexpr bool by_rows = Rows > 64;
-  static constexpr int group_rows = by_rows ? Rows / 2 : Rows;
-  static constexpr int group_slots = by_rows ? Slots : Slots / 2;
-  static constexpr int pitch = sums_pitch(Slots);
-  using Finish = ChunkShape<Slots, 4, 8, true>;
-  static constexpr int x_part = shares_x ? Rows / Cluster : Rows;
-  static constexpr int weight_part = shares_weight ? Slots / Cluster : Slots;
-  static constexpr bool two_a_multiprocessor = group_rows * group_slots <= 64 * 128;
-  static_assert(weight_part % 8 == 0 && x_part % 8 == 0, "whole parts");
-
-  using Tile = Product<T, group_rows, group_slots>;
-
-  struct Header {
-    cutlass::arch::ClusterTransactionBarrier full[sm90_max_stages];
-    cutlass::arch::ClusterBarrier empty[sm90_max_stages];
-    alignas(16) float bias[Slots];
-    float row_scale[Rows];
-    float row_mean[Rows];
-  };
-  static constexpr int header_bytes = sm90_header_bytes - 1024;
-  static_assert(sizeof(Header) <= header_bytes, "fits");
-};
+inline constexpr int multiplied_barrier = 7;  // of the consumers and the epilogue's warp
 
 // A place in the ring of stages.
 struct Ring {
@@ -65,10 +33,10 @@ struct Ring {
   }
 };
 
-// What one block computes.
+// What one block computes. k is counted in stages.
 template <class S>
 struct Place {
-  int neighbour;  // among the blocks that share an operand
+  int neighbour;  // among the blocks that share x
   int part;       // of k
   int m, n;
   int first_k;
@@ -78,52 +46,58 @@ struct Place {
     return a.split == 1 ? a.k_tiles * part : a.k_tiles * part / a.split;
   }
 
-  template <int Cluster>
   __device__ static Place of(const Sm90Args& a) {
     Place p;
     const auto rank = static_cast<int>(block_rank_in_cluster());
-    p.neighbour = rank % Cluster;
-    p.part = rank / Cluster;
+    p.neighbour = rank % S::cluster;
+    p.part = rank / S::cluster;
     Walk().tile(a, p.m, p.n);
-    if (S::shares_x) {
-      p.n = p.n * Cluster + p.neighbour;
-    } else {
-      p.m = p.m * Cluster + p.neighbour;
-    }
+    p.n = p.n * S::cluster + p.neighbour;
     p.first_k = split_at(a, p.part);
     p.k_tiles = split_at(a, p.part + 1) - p.first_k;
     return p;
   }
+
+  __device__ int row0() const { return m * S::rows; }
+  __device__ int column0(const Sm90Args& a) const {
+    return n * tile_columns(a.epilogue.gated, S::slots);
+  }
 };
 
 // The producer's one thread.
-template <class S, int Rows, int Slots, int Cluster>
+template <class S>
 __device__ __forceinline__ void produce(const Sm90Args& a, const Place<S>& place, char* stages,
                                         typename S::Header& header) {
-  const auto neighbours =
-      static_cast<std::uint16_t>(Cluster > 1 ? ((1 << Cluster) - 1) << (place.part * Cluster) : 0);
-  const int row = place.m * Rows + (S::shares_x ? place.neighbour * S::x_part : 0);
-  const int slot = place.n * Slots + (S::shares_weight ? place.neighbour * S::weight_part : 0);
+  const auto neighbours = static_cast<std::uint16_t>(
+      S::cluster > 1 ? ((1 << S::cluster) - 1) << (place.part * S::cluster) : 0);
+  const int part = S::cluster > 1 ? place.neighbour * S::x_part : 0;
+  const auto target = [&](int stage, int offset, std::uint16_t blocks) {
+    return Target{reinterpret_cast<std::uint64_t*>(&header.full[stage]),
+                  stages + stage * S::stage_bytes + offset, blocks};
+  };
+  const bool reads_x = !S::norms || a.norm_bytes == 0;
+  const std::uint32_t bytes = reads_x ? S::stage_bytes : S::depth * S::weight_bytes;
   const auto load_x_at = [&](int stage, int k) {
-    char* to = stages + stage * S::stage_bytes;
-    if (S::shares_x) to += place.neighbour * S::x_part * sm90_tile_k * 2;
-    const Target target{reinterpret_cast<std::uint64_t*>(&header.full[stage]), to,
-                        S::shares_x ? neighbours : std::uint16_t{0}};
-    load_x(a, target, (place.first_k + k) * sm90_tile_k, row);
+    if (!reads_x) return;
+#pragma unroll
+    for (int line = 0; line < S::depth; ++line) {
+      load_x(a, target(stage, line * S::x_bytes + part * sm90_tile_k * 2, neighbours),
+             ((place.first_k + k) * S::depth + line) * sm90_tile_k, place.row0() + part);
+    }
   };
   const auto load_weight_at = [&](int stage, int k) {
-    char* to = stages + stage * S::stage_bytes + S::x_bytes;
-    if (S::shares_weight) to += place.neighbour * S::weight_part * sm90_tile_k * 2;
-    const Target target{reinterpret_cast<std::uint64_t*>(&header.full[stage]), to,
-                        S::shares_weight ? neighbours : std::uint16_t{0}};
-    load_weight(a, target, (place.first_k + k) * sm90_tile_k, slot);
+    header.full[stage].arrive_and_expect_tx(bytes);
+#pragma unroll
+    for (int line = 0; line < S::depth; ++line) {
+      load_weight(a, target(stage, S::depth * S::x_bytes + line * S::weight_bytes, 0),
+                  ((place.first_k + k) * S::depth + line) * sm90_tile_k, place.n * S::slots);
+    }
   };
 
   // The first stages' weights do not wait for the kernel ahead, where it cannot have written them.
   const int first = place.k_tiles < a.stages ? place.k_tiles : a.stages;
   if (!a.weight_ahead) await_predecessor();
   for (int stage = 0; stage < first; ++stage) {
-    header.full[stage].arrive_and_expect_tx(S::stage_bytes);
     load_weight_at(stage, stage);
     if (!a.weight_ahead) load_x_at(stage, stage);
   }
@@ -131,14 +105,12 @@ __device__ __forceinline__ void produce(const Sm90Args& a, const Place<S>& place
     await_predecessor();
     for (int stage = 0; stage < first; ++stage) load_x_at(stage, stage);
   }
-  release_successor();
 
   Ring ring;
   if (first == a.stages) ring.phase = 1;
   ring.stage = first == a.stages ? 0 : first;
   for (int k = first; k < place.k_tiles; ++k) {
     header.empty[ring.stage].wait(ring.phase ^ 1);
-    header.full[ring.stage].arrive_and_expect_tx(S::stage_bytes);
     load_weight_at(ring.stage, k);
     load_x_at(ring.stage, k);
     ring.next(a.stages);
@@ -146,41 +118,48 @@ __device__ __forceinline__ void produce(const Sm90Args& a, const Place<S>& place
 }
 
 // A consumer warpgroup: its part of the tile's sums, in registers.
-template <class S, int Rows, int Slots, int Cluster, class Sums>
+template <class S, class Sums>
 __device__ __forceinline__ void multiply(const Sm90Args& a, const Place<S>& place, char* stages,
                                          typename S::Header& header, int group, int thread,
                                          Sums& sums) {
-  using Tile = typename S::Tile;
-  using Type = typename Tile::Type;
-  typename Tile::Mma mma;
-  const auto part = mma.get_thread_slice(thread);
-  const int x_offset = S::by_rows ? group * S::group_rows * sm90_tile_k * 2 : 0;
-  const int weight_offset =
-      S::x_bytes + (S::by_rows ? 0 : group * S::group_slots * sm90_tile_k * 2);
+  using Product = typename S::Product;
+  using Type = typename Product::Type;
+  typename Product::Mma mma;
+  const auto slice = mma.get_thread_slice(thread);
+  const auto operand = [](char* at, auto layout) {
+    return make_tensor(make_smem_ptr(reinterpret_cast<Type*>(at)), layout);
+  };
+  // The second operand, where the block has made it itself.
+  char* const panel = S::norms && a.norm_bytes > 0 ? stages - a.norm_bytes : nullptr;
   const int lane = thread % 32;
   const auto release = [&](int stage) {
-    if (lane < Cluster) {
-      header.empty[stage].arrive(static_cast<std::uint32_t>(place.part * Cluster + lane));
+    if (lane < S::cluster) {
+      header.empty[stage].arrive(static_cast<std::uint32_t>(place.part * S::cluster + lane));
     }
   };
   Ring ring;
   int released = 0;
   mma.accumulate_ = GMMA::ScaleOut::Zero;
   for (int k = 0; k < place.k_tiles; ++k) {
-    char* stage = stages + ring.stage * S::stage_bytes;
-    const auto x = make_tensor(make_smem_ptr(reinterpret_cast<Type*>(stage + x_offset)),
-                               typename Tile::template Layout<S::group_rows, 1>{});
-    const auto weight = make_tensor(make_smem_ptr(reinterpret_cast<Type*>(stage + weight_offset)),
-                                    typename Tile::template Layout<S::group_slots, 1>{});
-    const auto x_fragments = part.make_fragment_A(part.partition_A(x));
-    const auto weight_fragments = part.make_fragment_B(part.partition_B(weight));
+    char* const stage = stages + ring.stage * S::stage_bytes;
+    char* const b = S::norms && panel != nullptr ? panel + k * S::depth * S::b_line
+                                                 : stage + S::b_offset(group);
     header.full[ring.stage].wait(ring.phase);
     warpgroup_fence_operand(sums);
     warpgroup_arrive();
 #pragma unroll
-    for (int step = 0; step < sm90_tile_k / 16; ++step) {
-      cute::gemm(mma, x_fragments(_, _, step, 0), weight_fragments(_, _, step, 0), sums);
-      mma.accumulate_ = GMMA::ScaleOut::One;
+    for (int line = 0; line < S::depth; ++line) {
+      const auto a_line = operand(stage + S::a_offset(group) + line * S::a_line,
+                                  typename Product::template Layout<Product::rows, 1>{});
+      const auto b_line =
+          operand(b + line * S::b_line, typename Product::template Layout<Product::slots, 1>{});
+      const auto a_fragments = slice.make_fragment_A(slice.partition_A(a_line));
+      const auto b_fragments = slice.make_fragment_B(slice.partition_B(b_line));
+#pragma unroll
+      for (int step = 0; step < sm90_tile_k / 16; ++step) {
+        cute::gemm(mma, a_fragments(_, _, step, 0), b_fragments(_, _, step, 0), sums);
+        mma.accumulate_ = GMMA::ScaleOut::One;
+      }
     }
     warpgroup_commit_batch();
     if (k > 0) {
@@ -200,19 +179,19 @@ __device__ __forceinline__ void multiply(const Sm90Args& a, const Place<S>& plac
 
 // Adds up the parts of k for `rows` rows of the tile from `first` on: in this block's own tile,
 // whose rows no other block reads. In the order of the parts.
-template <class S, int Slots, int Cluster>
+template <class S>
 __device__ __forceinline__ void add_parts(const Sm90Args& a, const Place<S>& place, float* tile,
                                           int first, int rows, int thread) {
   const auto cluster = cooperative_groups::this_cluster();
-  constexpr int runs = Slots / 4;
+  constexpr int runs = S::slots / 4;
 #pragma unroll 2
-  for (int i = thread; i < rows * runs; i += consumer_threads) {
+  for (int i = thread; i < rows * runs; i += S::consumers) {
     float4* const own = reinterpret_cast<float4*>(tile + (first + i / runs) * S::pitch) + i % runs;
     float4 parts[max_split];
 #pragma unroll
     for (int part = 0; part < max_split; ++part) {
       if (part < a.split) {
-        const int rank = part * Cluster + place.neighbour;
+        const int rank = part * S::cluster + place.neighbour;
         parts[part] = *cluster.map_shared_rank(own, static_cast<unsigned>(rank));
       }
     }
@@ -228,52 +207,71 @@ __device__ __forceinline__ void add_parts(const Sm90Args& a, const Place<S>& pla
     }
     *own = sum;
   }
-  cutlass::arch::NamedBarrier::sync(consumer_threads, 1);
+  cutlass::arch::NamedBarrier::sync(S::consumers, 1);
 }
 
 // Finishes this block's share of the tile: all of it, or where k is split an equal part of the
 // rows.
-template <class T, class S, int Rows, int Slots, int Cluster>
+template <class S>
 __device__ __forceinline__ void finish(const Sm90Args& a, const Place<S>& place, float* tile,
                                        const typename S::Header& header, int thread) {
   const EpilogueArgs& e = a.epilogue;
-  const std::int64_t left = e.m - place.m * Rows;
-  const int rows = static_cast<int>(left < Rows ? left : Rows);
+  const std::int64_t left = e.m - place.row0();
+  const int rows = static_cast<int>(left < S::rows ? left : S::rows);
   int first = 0, end = rows;
   if (a.split > 1) {
     first = rows * place.part / a.split;
     end = rows * (place.part + 1) / a.split;
-    add_parts<S, Slots, Cluster>(a, place, tile, first, end - first, thread);
+    add_parts<S>(a, place, tile, first, end - first, thread);
   }
   Chunk chunk;
-  chunk.row0 = place.m * Rows + first;
-  chunk.column0 = place.n * tile_columns(e.gated, Slots);
+  chunk.row0 = place.row0() + first;
+  chunk.column0 = place.column0(a);
   chunk.rows = end - first;
   chunk.thread = thread;
-  chunk.threads = consumer_threads;
+  chunk.threads = S::consumers;
   chunk.bias = header.bias;
   chunk.row_scale = header.row_scale + first;
   chunk.row_mean = header.row_mean + first;
   const float* const from = tile + first * S::pitch;
-  finish_chunk<T, typename S::Finish>(e, a.loop, chunk, [&](int row, int at, auto& values) {
-    load_run(from + row * S::pitch + at, values);
-  });
+  finish_chunk<typename S::T, typename S::Finish>(
+      e, a.loop, chunk,
+      [&](int row, int at, auto& values) { load_run(from + row * S::pitch + at, values); });
 }
 
-template <class T, int Rows, int Slots, int Cluster, Sm90Share Share>
-__global__ void __launch_bounds__(consumer_threads + 32,
-                                  Block<T, Rows, Slots, Cluster, Share>::two_a_multiprocessor ? 2
-                                                                                              : 1)
+// What the epilogue needs beside the sums: the work of one warp, while the others multiply.
+template <class S>
+__device__ __forceinline__ void stage_epilogue(const Sm90Args& a, const Place<S>& place,
+                                               typename S::Header& header, int thread) {
+  const int column0 = place.column0(a);
+  for (int i = thread; i < S::slots; i += 32) {
+    header.bias[i] = place_bias<S::slots>(a.epilogue, column0, i);
+  }
+  for (int row = thread; row < S::rows; row += 32) {
+    if (place.part == 0) prefetch_residual(a.epilogue, place.row0(), column0, S::slots, row);
+    stage_row_scales(a, place.row0(), S::rows, header.row_scale, header.row_mean, row);
+  }
+}
+
+// Fills the panel ahead of the stages.
+template <class S>
+__device__ __forceinline__ void stage_norm(const Sm90Args& a, const Place<S>& place, char* stages,
+                                           typename S::Header& header, int thread) {
+  const Panel<S::x_bytes> panel{stages - a.norm_bytes, place.first_k * S::depth,
+                                place.k_tiles * S::depth};
+  const bool stores = place.n == 0 && place.part == 0;
+  normalise_rows<typename S::T, S::consumers>(a.norm, panel, stores, header.norm, thread);
+}
+
+template <class S>
+__global__ void __launch_bounds__(S::threads, S::at_once)
     sm90_block(const __grid_constant__ Sm90Args a) {
 #if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-  using S = Block<T, Rows, Slots, Cluster, Share>;
   char* const shared = aligned_shared();
   auto& header = *reinterpret_cast<typename S::Header*>(shared);
-  char* const stages = shared + S::header_bytes;
-  const int group = static_cast<int>(threadIdx.x) / warpgroup;  // 2: the producer
-  const int thread = static_cast<int>(threadIdx.x) % warpgroup;
-  const auto place = Place<S>::template of<Cluster>(a);
-  const bool clustered = Cluster * a.split > 1;
+  char* const stages = shared + S::header_bytes + (S::norms ? a.norm_bytes : 0);
+  const auto place = Place<S>::of(a);
+  const bool clustered = S::cluster * a.split > 1;
   const auto meet = [&] {
     if (clustered) {
       cluster_arrive();
@@ -282,78 +280,83 @@ __global__ void __launch_bounds__(consumer_threads + 32,
       __syncthreads();
     }
   };
-  if (threadIdx.x == consumer_threads) prefetch_maps(a);
+  if (threadIdx.x == S::consumers) {
+    release_successor();
+    prefetch_maps(a);
+  }
+  if (S::norms && a.norm_bytes > 0 && threadIdx.x < 32) prefetch_vectors(a.norm, threadIdx.x, 32);
   if (threadIdx.x < a.stages) {
     header.full[threadIdx.x].init(1);
-    header.empty[threadIdx.x].init(Cluster * consumer_threads / 32);
+    header.empty[threadIdx.x].init(S::cluster * S::consumers / 32);
     cutlass::arch::fence_barrier_init();
   }
   meet();
 
   float* const tile = reinterpret_cast<float*>(stages);
-  if (group == 2) {
-    if (thread == 0) produce<S, Rows, Slots, Cluster>(a, place, stages, header);
+  if (threadIdx.x >= S::consumers) {
+    if (threadIdx.x == S::consumers) produce<S>(a, place, stages, header);
+    if (threadIdx.x >= S::consumers + 32) {
+      await_predecessor();
+      stage_epilogue<S>(a, place, header, static_cast<int>(threadIdx.x) % 32);
+      cutlass::arch::NamedBarrier::arrive(S::consumers + 32, multiplied_barrier);
+    }
     __syncwarp();
     if (clustered && a.split > 1) meet();
   } else {
-    const int consumer = group * warpgroup + thread;
-    const int column0 = place.n * tile_columns(a.epilogue.gated, Slots);
+    const int consumer = static_cast<int>(threadIdx.x);
+    const int group = consumer / warpgroup;
+    const int thread = consumer % warpgroup;
     await_predecessor();
-    if (consumer < Slots) {
-      header.bias[consumer] = place_bias<Slots>(a.epilogue, column0, consumer);
+    if constexpr (S::norms) {
+      if (a.norm_bytes > 0) stage_norm<S>(a, place, stages, header, consumer);
     }
-    if (consumer < Rows && place.part == 0) {
-      prefetch_residual(a.epilogue, place.m * Rows, column0, Slots, consumer);
-    }
-    stage_row_scales(a, place.m * Rows, Rows, header.row_scale, header.row_mean, consumer);
-    auto sums = S::Tile::sums();
-    multiply<S, Rows, Slots, Cluster>(a, place, stages, header, group, thread, sums);
-    // Both warpgroups are done with the stages, in whose memory the sums go now.
-    cutlass::arch::NamedBarrier::sync(consumer_threads, 1);
-    float* const to = tile + (S::by_rows ? group * S::group_rows * S::pitch : 0);
-    if (S::by_rows) {
-      store_sums<0, Slots, 0, S::group_slots, S::pitch>(a.epilogue, sums, to, thread);
-    } else if (group == 0) {
-      store_sums<0, Slots, 0, S::group_slots, S::pitch>(a.epilogue, sums, to, thread);
-    } else {
-      store_sums<0, Slots, S::group_slots, S::group_slots, S::pitch>(a.epilogue, sums, to, thread);
-    }
+    auto sums = S::Product::sums();
+    multiply<S>(a, place, stages, header, group, thread, sums);
+    // All warpgroups are done with the stages, in whose memory the sums go now.
+    cutlass::arch::NamedBarrier::sync(S::consumers + 32, multiplied_barrier);
+    S::store(a.epilogue, sums, tile, group, thread);
     if (a.split > 1) {
       meet();
     } else {
-      cutlass::arch::NamedBarrier::sync(consumer_threads, 1);
+      cutlass::arch::NamedBarrier::sync(S::consumers, 1);
     }
-    finish<T, S, Rows, Slots, Cluster>(a, place, tile, header, consumer);
+    finish<S>(a, place, tile, header, consumer);
   }
   // Nobody leaves while others read its sums or arrive at its header.
   if (clustered) meet();
 #endif
 }
 
-}  // namespace sm90
-
-template <int Rows, int Slots, int Cluster, Sm90Share Share>
-void Sm90Block<Rows, Slots, Cluster, Share>::launch(const Sm90Args& args, const Sm90Launch& how) {
+template <class S>
+void launch_block(const Sm90Args& args, const Sm90Launch& how, int shared_bytes) {
   LaunchShape shape;
   shape.blocks = how.blocks;
-  shape.threads = sm90::consumer_threads + 32;
+  shape.threads = S::threads;
   shape.stream = how.stream;
   shape.programmatic = how.programmatic;
-  shape.cluster = static_cast<unsigned>(Cluster * args.split);
-  shape.shared_bytes = static_cast<std::size_t>(shared_bytes(args.stages));
+  shape.cluster = static_cast<unsigned>(S::cluster * args.split);
+  shape.shared_bytes = static_cast<std::size_t>(shared_bytes);
+  cuda::launch("cuda.sm90", sm90_block<S>, shape, args);
+}
+
+}  // namespace sm90
+
+template <int Rows, int Slots, int Cluster, bool Swap>
+void Sm90Block<Rows, Slots, Cluster, Swap>::launch(const Sm90Args& args, const Sm90Launch& how) {
+  const int bytes = shared_bytes(args.stages, args.norm_bytes);
   if (how.dtype == DType::f16) {
-    cuda::launch("cuda.sm90", sm90::sm90_block<__half, Rows, Slots, Cluster, Share>, shape, args);
+    sm90::launch_block<sm90::Shape<__half, Rows, Slots, Cluster, Swap>>(args, how, bytes);
   } else {
-    cuda::launch("cuda.sm90", sm90::sm90_block<__nv_bfloat16, Rows, Slots, Cluster, Share>, shape,
-                 args);
+    sm90::launch_block<sm90::Shape<__nv_bfloat16, Rows, Slots, Cluster, Swap>>(args, how, bytes);
   }
 }
 
-template <int Rows, int Slots, int Cluster, Sm90Share Share>
-int Sm90Block<Rows, Slots, Cluster, Share>::clusters_at_once(int size) {
+template <int Rows, int Slots, int Cluster, bool Swap>
+int Sm90Block<Rows, Slots, Cluster, Swap>::clusters_at_once(int size) {
+  using S = sm90::Shape<__nv_bfloat16, Rows, Slots, Cluster, Swap>;
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<unsigned>(size));
-  config.blockDim = dim3(sm90::consumer_threads + 32);
+  config.blockDim = dim3(S::threads);
   config.dynamicSmemBytes = sm90::max_shared;
   cudaLaunchAttribute cluster{};
   cluster.id = cudaLaunchAttributeClusterDimension;
@@ -361,17 +364,16 @@ int Sm90Block<Rows, Slots, Cluster, Share>::clusters_at_once(int size) {
   config.attrs = &cluster;
   config.numAttrs = 1;
   int count = 0;
-  check(cudaOccupancyMaxActiveClusters(
-            &count, sm90::sm90_block<__nv_bfloat16, Rows, Slots, Cluster, Share>, &config),
+  check(cudaOccupancyMaxActiveClusters(&count, sm90::sm90_block<S>, &config),
         "cudaOccupancyMaxActiveClusters");
   return count;
 }
 
-template <int Rows, int Slots, int Cluster, Sm90Share Share>
-void Sm90Block<Rows, Slots, Cluster, Share>::load() {
+template <int Rows, int Slots, int Cluster, bool Swap>
+void Sm90Block<Rows, Slots, Cluster, Swap>::load() {
   constexpr std::size_t most = sm90::max_shared;
-  load_kernel(sm90::sm90_block<__half, Rows, Slots, Cluster, Share>, most);
-  load_kernel(sm90::sm90_block<__nv_bfloat16, Rows, Slots, Cluster, Share>, most);
+  load_kernel(sm90::sm90_block<sm90::Shape<__half, Rows, Slots, Cluster, Swap>>, most);
+  load_kernel(sm90::sm90_block<sm90::Shape<__nv_bfloat16, Rows, Slots, Cluster, Swap>>, most);
 }
 
 }  // namespace cuda

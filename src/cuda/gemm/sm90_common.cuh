@@ -40,6 +40,8 @@ using MmaType =
 // swizzle leaves them: lines of 64 elements along k.
 template <class T, int Rows, int Slots>
 struct Product {
+  static constexpr int rows = Rows;
+  static constexpr int slots = Slots;
   using Type = MmaType<T>;
   using Mma = decltype(make_tiled_mma(
       GMMA::ss_op_selector<Type, Type, float, cute::Shape<Int<64>, Int<Slots>, Int<sm90_tile_k>>,
@@ -95,6 +97,8 @@ __device__ __forceinline__ void load_x(const Sm90Args& a, const Target& t, int c
 // `slot` is a multiple of 16 where gated.
 __device__ __forceinline__ void load_weight(const Sm90Args& a, const Target& t, int column,
                                             int slot) {
+  const auto cache_hint = static_cast<std::uint64_t>(
+      a.weight_once ? TMA::CacheHintSm90::EVICT_FIRST : TMA::CacheHintSm90::EVICT_NORMAL);
   if (t.blocks != 0) {
     if (a.epilogue.gated) {
       SM90_TMA_LOAD_MULTICAST_4D::copy(&a.weight, t.barrier, t.blocks, cache_hint, t.to, column, 0,

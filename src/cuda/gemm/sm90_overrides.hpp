@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "cuda/gemm/sm90_tiles.hpp"
 #include "problem.hpp"
 
 namespace postlude {
@@ -10,74 +11,116 @@ namespace detail {
 namespace cuda {
 
 struct Sm90Override {
-  int row_tiles;  // of 128 rows of x; 0: up to 64 rows
+  int up_to;  // rows of x: see sm90_rows_class
   std::int64_t weight_rows;
   std::int64_t k;
   bool gated;
-  bool ping_pong;
+  Sm90Kernel kernel;
   int rows;
   int slots;
   int cluster;
   int split;
 };
 
+// The rows of x up to which an entry holds: products with as many fill the same tiles.
+inline std::int64_t sm90_rows_class(std::int64_t m) {
+  for (const int up_to : {8, 16, 32, 48, 64, 96}) {
+    if (m <= up_to) return up_to;
+  }
+  return (m + 127) / 128 * 128;
+}
+
 // From benchmarks/cpp/sm90_sweep.cu on an H200 (132 multiprocessors): the best choice over the M
-// measured with so many row tiles, where it was over 1.5 % faster than what the model chose. The
-// model's constants have been changed a little since. Behind each what it was measured with, and
-// the gain.
+// measured up to so many rows. Behind each what it was measured with, and by how much it was faster
+// than what the model chose, where that was measured; the model's constants have been changed a
+// little since.
 inline constexpr Sm90Override sm90_overrides[] = {
     // clang-format off
-    {0, 1024, 4096, false, false, 64, 128, 1, 6},  // residual 12 %
-    {0, 4800, 1600, false, false, 64, 128, 1, 2},  // scaled 3 %
-    {0, 6144, 4096, false, false, 64, 128, 1, 2},  // scaled 4 %
-    {1, 1024, 4096, false, false, 128, 64, 1, 5},  // residual 11 %
-    {1, 1600, 6400, false, false, 128, 64, 1, 4},  // residual 11 %
-    {1, 3072, 1024, false, false, 64, 128, 1, 1},  // scaled 4 %
-    {1, 4096, 1024, false, false, 64, 128, 1, 1},  // gelu 7 %
-    {1, 4096, 14336, false, false, 128, 64, 1, 2},  // residual 5 %
-    {1, 4800, 1600, false, false, 128, 64, 1, 1},  // scaled 2 %
-    {1, 6400, 1600, false, false, 128, 64, 1, 1},  // gelu 5 %
-    {2, 1024, 4096, false, false, 128, 64, 1, 3},  // residual 3 %
-    {2, 3072, 1024, false, false, 128, 64, 1, 1},  // scaled 2 %
-    {2, 4096, 1024, false, false, 128, 64, 1, 1},  // gelu 3 %
-    {2, 4800, 1600, false, false, 128, 128, 1, 1},  // scaled 17 %
-    {2, 6144, 4096, false, false, 128, 128, 1, 1},  // scaled 9 %
-    {3, 1024, 4096, false, false, 128, 128, 2, 4},  // residual 4 %
-    {3, 3072, 1024, false, false, 128, 128, 1, 1},  // scaled 26 %
-    {3, 4096, 14336, false, false, 128, 128, 1, 1},  // residual 5 %
-    {4, 1600, 6400, false, false, 128, 64, 1, 1},  // residual 4 %
-    {4, 4096, 14336, false, false, 128, 128, 1, 1},  // residual 12 %
-    {5, 1024, 4096, false, false, 64, 128, 1, 1},  // residual 21 %
-    {5, 1600, 6400, false, false, 128, 64, 1, 1},  // residual 8 %
-    {5, 6400, 1600, false, false, 128, 256, 1, 1},  // gelu 5 %
-    {5, 28672, 4096, true, true, 128, 128, 1, 1},  // gated 6 %
-    {6, 1024, 4096, false, false, 64, 128, 1, 1},  // residual 19 %
-    {8, 6144, 4096, false, true, 128, 128, 1, 1},  // scaled 4 %
-    {16, 4096, 1024, false, false, 128, 128, 1, 1},  // gelu 4 %
-    {16, 6144, 4096, false, true, 128, 128, 2, 1},  // scaled 5 %
-    {16, 6400, 1600, false, true, 128, 128, 2, 1},  // gelu 17 %
-    {32, 4800, 1600, false, true, 128, 160, 2, 1},  // scaled 3 %
-    {32, 6144, 4096, false, false, 128, 256, 1, 1},  // scaled 10 %
-    {32, 6400, 1600, false, true, 128, 128, 1, 1},  // gelu 12 %
-    {64, 1600, 6400, false, true, 128, 160, 2, 1},  // residual 3 %
-    {64, 4096, 1024, false, true, 128, 128, 2, 1},  // gelu 3 %
-    {64, 4096, 14336, false, false, 128, 224, 1, 1},  // residual 6 %
-    {64, 28672, 4096, true, false, 128, 128, 2, 1},  // gated 3 %
-    {128, 1024, 4096, false, true, 128, 128, 1, 1},  // residual 2 %
-    {128, 4096, 1024, false, true, 128, 128, 2, 1},  // gelu 6 %
-    {128, 4096, 14336, false, false, 128, 128, 2, 1},  // residual 6 %
-    {128, 4800, 1600, false, true, 128, 160, 2, 1},  // scaled 3 %
-    {128, 6400, 1600, false, true, 128, 128, 2, 1},  // gelu 4 %
-    {128, 28672, 4096, true, false, 128, 128, 2, 1},  // gated 6 %
+    {8, 4096, 14336, false, Sm90Kernel::swap, 8, 64, 1, 2},  // residual 3 %
+    {8, 28672, 4096, true, Sm90Kernel::swap, 8, 64, 1, 1},  // gated, in the block 4 %
+    {16, 1024, 4096, false, Sm90Kernel::swap, 16, 64, 1, 6},  // residual 3 %
+    {16, 4096, 14336, false, Sm90Kernel::swap, 16, 64, 1, 2},  // residual 1 %
+    {16, 28672, 4096, true, Sm90Kernel::swap, 16, 64, 1, 1},  // gated 7 %
+    {32, 1600, 6400, false, Sm90Kernel::swap, 32, 64, 1, 4},  // residual 1 %
+    {32, 4096, 14336, false, Sm90Kernel::swap, 32, 64, 1, 2},  // residual 1 %
+    {32, 28672, 4096, true, Sm90Kernel::swap, 32, 64, 1, 1},  // gated 5 %
+    {48, 1024, 4096, false, Sm90Kernel::block, 64, 128, 1, 6},  // residual
+    {48, 1600, 6400, false, Sm90Kernel::swap, 48, 64, 1, 4},  // as for 32 and 64
+    {48, 4096, 14336, false, Sm90Kernel::block, 64, 128, 2, 2},  // residual
+    {48, 28672, 4096, true, Sm90Kernel::block, 64, 128, 2, 1},  // gated
+    {64, 1024, 4096, false, Sm90Kernel::swap, 64, 64, 1, 4},  // residual 4 %
+    {64, 1600, 6400, false, Sm90Kernel::swap, 64, 64, 1, 4},  // residual 9 %
+    {64, 3072, 1024, false, Sm90Kernel::swap, 64, 64, 1, 1},  // scaled 11 %
+    {64, 4096, 1024, false, Sm90Kernel::swap, 64, 64, 1, 1},  // gelu 6 %
+    {64, 4096, 14336, false, Sm90Kernel::swap, 64, 64, 1, 2},  // residual 3 %
+    {64, 4800, 1600, false, Sm90Kernel::swap, 64, 64, 1, 1},  // scaled 11 %
+    {64, 6144, 4096, false, Sm90Kernel::swap, 64, 64, 1, 1},  // scaled 6 %
+    {64, 6400, 1600, false, Sm90Kernel::swap, 64, 64, 1, 1},  // gelu 13 %
+    {64, 28672, 4096, true, Sm90Kernel::block, 64, 128, 1, 1},  // gated 5 %
+    {96, 1024, 4096, false, Sm90Kernel::swap, 96, 64, 1, 3},  // residual
+    {96, 1600, 6400, false, Sm90Kernel::swap, 96, 64, 1, 4},  // residual
+    {96, 3072, 1024, false, Sm90Kernel::swap, 96, 64, 1, 1},  // scaled
+    {96, 4096, 1024, false, Sm90Kernel::swap, 96, 64, 1, 1},  // gelu
+    {96, 4096, 14336, false, Sm90Kernel::swap, 96, 64, 1, 2},  // residual
+    {96, 4800, 1600, false, Sm90Kernel::swap, 96, 64, 1, 1},  // scaled
+    {96, 6144, 4096, false, Sm90Kernel::swap, 96, 64, 1, 1},  // scaled
+    {96, 6400, 1600, false, Sm90Kernel::swap, 96, 64, 1, 1},  // gelu
+    {96, 28672, 4096, true, Sm90Kernel::block, 128, 224, 1, 1},  // gated
+    {128, 1024, 4096, false, Sm90Kernel::swap, 64, 64, 1, 2},  // residual 3 %
+    {128, 1600, 6400, false, Sm90Kernel::block, 128, 64, 1, 4},  // residual
+    {128, 3072, 1024, false, Sm90Kernel::swap, 64, 64, 1, 1},  // scaled 20 %
+    {128, 4096, 1024, false, Sm90Kernel::swap, 64, 64, 1, 1},  // gelu 9 %
+    {128, 4096, 14336, false, Sm90Kernel::block, 128, 128, 1, 3},  // residual
+    {128, 4800, 1600, false, Sm90Kernel::block, 128, 64, 1, 1},  // scaled
+    {128, 6144, 4096, false, Sm90Kernel::block, 128, 64, 1, 1},  // scaled
+    {128, 6400, 1600, false, Sm90Kernel::block, 128, 64, 1, 1},  // gelu
+    {128, 28672, 4096, true, Sm90Kernel::block, 128, 224, 1, 1},  // gated
+    {256, 1024, 4096, false, Sm90Kernel::block, 128, 64, 1, 3},  // residual
+    {256, 3072, 1024, false, Sm90Kernel::block, 128, 64, 1, 1},  // scaled 2 %
+    {256, 4096, 1024, false, Sm90Kernel::block, 128, 64, 1, 1},  // gelu 3 %
+    {256, 4800, 1600, false, Sm90Kernel::block, 128, 128, 1, 1},  // scaled 17 %
+    {256, 6144, 4096, false, Sm90Kernel::block, 128, 128, 1, 1},  // scaled 9 %
+    {384, 1024, 4096, false, Sm90Kernel::swap, 112, 128, 1, 4},  // residual
+    {384, 1600, 6400, false, Sm90Kernel::swap, 168, 128, 1, 4},  // residual 3 %
+    {384, 3072, 1024, false, Sm90Kernel::swap, 112, 128, 1, 1},  // scaled 25 %
+    {384, 4096, 1024, false, Sm90Kernel::swap, 112, 128, 1, 1},  // gelu 3 %
+    {384, 4096, 14336, false, Sm90Kernel::swap, 168, 128, 1, 2},  // residual 13 %
+    {384, 4800, 1600, false, Sm90Kernel::block, 128, 128, 1, 1},  // scaled
+    {384, 6400, 1600, false, Sm90Kernel::block, 128, 160, 1, 1},  // gelu
+    {384, 28672, 4096, true, Sm90Kernel::block, 128, 224, 1, 1},  // gated
+    {512, 1600, 6400, false, Sm90Kernel::block, 128, 64, 1, 1},  // residual 4 %
+    {512, 4096, 14336, false, Sm90Kernel::block, 128, 128, 1, 1},  // residual 12 %
+    {640, 1024, 4096, false, Sm90Kernel::block, 64, 128, 1, 1},  // residual 21 %
+    {640, 1600, 6400, false, Sm90Kernel::block, 128, 64, 1, 1},  // residual 8 %
+    {640, 6400, 1600, false, Sm90Kernel::block, 128, 256, 1, 1},  // gelu 5 %
+    {640, 28672, 4096, true, Sm90Kernel::ping_pong, 128, 128, 1, 1},  // gated 6 %
+    {768, 1024, 4096, false, Sm90Kernel::block, 64, 128, 1, 1},  // residual 19 %
+    {1024, 6144, 4096, false, Sm90Kernel::ping_pong, 128, 128, 1, 1},  // scaled 4 %
+    {2048, 4096, 1024, false, Sm90Kernel::block, 128, 128, 1, 1},  // gelu 4 %
+    {2048, 6144, 4096, false, Sm90Kernel::ping_pong, 128, 128, 2, 1},  // scaled 5 %
+    {2048, 6400, 1600, false, Sm90Kernel::ping_pong, 128, 128, 2, 1},  // gelu 17 %
+    {4096, 4800, 1600, false, Sm90Kernel::ping_pong, 128, 160, 2, 1},  // scaled 3 %
+    {4096, 6144, 4096, false, Sm90Kernel::block, 128, 256, 1, 1},  // scaled 10 %
+    {4096, 6400, 1600, false, Sm90Kernel::ping_pong, 128, 128, 1, 1},  // gelu 12 %
+    {8192, 1600, 6400, false, Sm90Kernel::ping_pong, 128, 160, 2, 1},  // residual 3 %
+    {8192, 4096, 1024, false, Sm90Kernel::ping_pong, 128, 128, 2, 1},  // gelu 3 %
+    {8192, 4096, 14336, false, Sm90Kernel::block, 128, 224, 1, 1},  // residual 6 %
+    {8192, 28672, 4096, true, Sm90Kernel::block, 128, 128, 2, 1},  // gated 3 %
+    {16384, 1024, 4096, false, Sm90Kernel::ping_pong, 128, 128, 1, 1},  // residual 2 %
+    {16384, 4096, 1024, false, Sm90Kernel::ping_pong, 128, 128, 2, 1},  // gelu 6 %
+    {16384, 4096, 14336, false, Sm90Kernel::block, 128, 128, 2, 1},  // residual 6 %
+    {16384, 4800, 1600, false, Sm90Kernel::ping_pong, 128, 160, 2, 1},  // scaled 3 %
+    {16384, 6400, 1600, false, Sm90Kernel::ping_pong, 128, 128, 2, 1},  // gelu 4 %
+    {16384, 28672, 4096, true, Sm90Kernel::block, 128, 128, 2, 1},  // gated 6 %
     // clang-format on
 };
 
 // The entry for a problem, or null.
 inline const Sm90Override* sm90_override(const Gemm& g, int multiprocessors) {
   if (multiprocessors != 132) return nullptr;
-  const std::int64_t row_tiles = g.m <= 64 ? 0 : (g.m + 127) / 128;
+  const std::int64_t up_to = sm90_rows_class(g.m);
   for (const Sm90Override& entry : sm90_overrides) {
-    if (entry.row_tiles == row_tiles && entry.weight_rows == g.weight_rows() && entry.k == g.k &&
+    if (entry.up_to == up_to && entry.weight_rows == g.weight_rows() && entry.k == g.k &&
         entry.gated == g.gated) {
       return &entry;
     }

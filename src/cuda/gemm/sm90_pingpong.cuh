@@ -200,8 +200,8 @@ __global__ void __launch_bounds__(threads, 1) sm90_pingpong(const __grid_constan
   } else {
     __syncthreads();
   }
-  await_predecessor();
   release_successor();
+  await_predecessor();
 
   if (group < 0) {
     cutlass::arch::warpgroup_reg_dealloc<S::producer_registers>();

@@ -15,24 +15,52 @@ namespace {
 
 constexpr int max_cluster = 8;
 constexpr int shared_bytes = 227 * 1024;
-constexpr int half_shared_bytes = shared_bytes / 2 - 1024;
+constexpr int least_stages = 3;  // where two blocks share a multiprocessor
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
-std::int64_t k_tiles(const Gemm& g) { return ceil_div(g.k, sm90_tile_k); }
+// Stages of k.
+std::int64_t k_stages(const Gemm& g, const Sm90Tile& t) {
+  return ceil_div(g.k, sm90_tile_k * t.depth());
+}
+
+// Shared memory for the rows of x that a block normalises itself: its part of k.
+int norm_bytes(const Gemm& g, const Sm90Tile& t, int split) {
+  if (!g.norm) return 0;
+  return static_cast<int>(ceil_div(k_stages(g, t), split)) * t.depth() * t.rows * sm90_tile_k * 2;
+}
+
+// Stages where so many blocks are to run on a multiprocessor at once: all that fit, but no more
+// than the block's part of k has, as long as one block more would not fit.
+int stages_of(const Gemm& g, const Sm90Choice& c, int at_once) {
+  const int others = sm90_header_bytes + norm_bytes(g, *c.tile, c.split);
+  const int bytes = shared_bytes / at_once - (at_once > 1 ? 1024 : 0) - others;
+  const int most = std::min(bytes / c.tile->stage_bytes(), sm90_max_stages);
+  const int least = (shared_bytes / (at_once + 1) - others) / c.tile->stage_bytes() + 1;
+  const auto of_k = static_cast<int>(ceil_div(k_stages(g, *c.tile), c.split));
+  return std::min(most, std::max(least, of_k));
+}
 
 template <int Slots, int Cluster>
 Sm90Tile ping_pong(double step, double epilogue) {
   using Kernel = Sm90PingPong<Slots, Cluster>;
-  return {Kernel::rows, Slots,    Cluster,         Sm90Share::weight, true, 1,
-          step,         epilogue, &Kernel::launch, &Kernel::load};
+  return {Sm90Kernel::ping_pong, Kernel::rows, Slots, Cluster, 1, step, epilogue,
+          &Kernel::launch,       &Kernel::load};
 }
 
 template <int Rows, int Slots, int Cluster>
 Sm90Tile block(double step, double epilogue) {
-  using Kernel = Sm90Block<Rows, Slots, Cluster, Sm90Share::x>;
+  using Kernel = Sm90Block<Rows, Slots, Cluster, false>;
   const int at_once = Rows * Slots <= 128 * 128 ? 2 : 1;
-  return {Rows,    Slots, Cluster,  Sm90Share::x,    false,
-          at_once, step,  epilogue, &Kernel::launch, &Kernel::load};
+  return {Sm90Kernel::block, Rows,         Slots, Cluster, at_once, step, epilogue,
+          &Kernel::launch,   &Kernel::load};
+}
+
+template <int Rows, int Slots, int Cluster>
+Sm90Tile swap(double step, double epilogue) {
+  using Kernel = Sm90Block<Rows, Slots, Cluster, true>;
+  const int at_once = Rows <= 128 ? 2 : 1;
+  return {Sm90Kernel::swap, Rows,         Slots, Cluster, at_once, step, epilogue,
+          &Kernel::launch,  &Kernel::load};
 }
 
 // Clusters of c blocks that run at once, one block a multiprocessor.
@@ -44,12 +72,12 @@ Sm90Choice choice_of(const Gemm& g, const Sm90Tile& t, int split, const DeviceSt
   Sm90Choice c;
   c.tile = &t;
   c.split = split;
-  const bool along_m = t.share == Sm90Share::weight;
+  const bool along_m = t.ping_pong();
   c.tiles_m = ceil_div(ceil_div(g.m, t.rows), along_m ? t.cluster : 1);
   c.tiles_n = ceil_div(ceil_div(g.weight_rows(), t.slots), along_m ? 1 : t.cluster);
   c.raster = std::max(1, 8 / (along_m ? t.cluster : 1));
   const std::int64_t clusters = c.tiles_m * c.tiles_n;
-  if (t.ping_pong) {
+  if (t.ping_pong()) {
     c.blocks = static_cast<unsigned>(std::min<std::int64_t>(clusters, device.sm_count / t.cluster) *
                                      t.cluster);
     return c;
@@ -58,11 +86,38 @@ Sm90Choice choice_of(const Gemm& g, const Sm90Tile& t, int split, const DeviceSt
   c.blocks = static_cast<unsigned>(std::min<std::int64_t>(blocks, 2147483647));
   // Where all blocks run at once, one a multiprocessor, none should take two: they get memory that
   // two do not fit beside.
-  const bool two =
-      t.per_multiprocessor == 2 && clusters > clusters_at_once(device, t.cluster * split);
-  const int budget = (two ? half_shared_bytes : shared_bytes) - sm90_header_bytes;
-  c.stages = std::min(budget / t.stage_bytes(), sm90_max_stages);
+  const bool two = clusters > clusters_at_once(device, t.cluster * split);
+  c.at_once = t.at_once == 2 && two && stages_of(g, c, 2) >= least_stages ? 2 : 1;
+  c.stages = stages_of(g, c, c.at_once);
   return c;
+}
+
+// Swapped operands are for few rows: one tile of them, and that the smallest, or two of 64 rows, or
+// up to three of the largest.
+bool suits(const Sm90Tile& t, const Gemm& g) {
+  if (t.kernel != Sm90Kernel::swap) return !g.norm;
+  if (g.norm) return t.rows == sm90_norm_rows && t.slots == sm90_norm_slots;
+  constexpr int large = 112;
+  if (g.m > 128) return t.rows >= large && t.slots == 128 && ceil_div(g.m, t.rows) <= 3;
+  int smallest = 128;
+  for (const Sm90Tile& other : sm90_tiles()) {
+    if (other.kernel == Sm90Kernel::swap && other.rows >= g.m) {
+      smallest = std::min(smallest, other.rows);
+    }
+  }
+  return t.rows == smallest || (g.m > 96 && t.rows == 64);
+}
+
+bool can_run(const Gemm& g, const Sm90Tile& t, EpilogueLoop loop) {
+  if (g.gated && t.weight_lines() % 16 != 0) return false;
+  if (loop == EpilogueLoop::general && !t.general()) return false;
+  return suits(t, g);
+}
+
+bool can_split(const Gemm& g, const Sm90Tile& t, int split) {
+  if (split == 1) return true;
+  return !t.ping_pong() && !g.batch_invariant && split <= max_cluster / t.cluster &&
+         split <= k_stages(g, t);
 }
 
 // Calls function(choice) with all that could run a problem.
@@ -70,10 +125,8 @@ template <class Function>
 void for_each_choice(const Gemm& g, const DeviceState& device, Function&& function) {
   const EpilogueLoop loop = epilogue_loop(epilogue_args(g), g.x.dtype);
   for (const Sm90Tile& t : sm90_tiles()) {
-    if (g.gated && t.weight_lines() % 16 != 0) continue;
-    if (loop == EpilogueLoop::general && !t.general()) continue;
-    for (int split = 1; split <= max_cluster / t.cluster && split <= k_tiles(g); ++split) {
-      if (split > 1 && (t.ping_pong || g.batch_invariant)) break;
+    if (!can_run(g, t, loop)) continue;
+    for (int split = 1; can_split(g, t, split); ++split) {
       const Sm90Choice c = choice_of(g, t, split, device);
       if (c.blocks == 2147483647) break;
       // Splitting is for problems with fewer tiles than multiprocessors.
@@ -83,9 +136,21 @@ void for_each_choice(const Gemm& g, const DeviceState& device, Function&& functi
   }
 }
 
-bool is(const Sm90Choice& c, const Sm90Override& entry) {
-  return c.tile->ping_pong == entry.ping_pong && c.tile->rows == entry.rows &&
-         c.tile->slots == entry.slots && c.tile->cluster == entry.cluster && c.split == entry.split;
+// The choice of the table's entry for a problem; without a tile where it has none or that does not
+// run the problem.
+Sm90Choice table_choice(const Gemm& g, const DeviceState& device) {
+  const Sm90Override* const entry = sm90_override(g, device.sm_count);
+  if (entry == nullptr || g.batch_invariant) return {};
+  for (const Sm90Tile& t : sm90_tiles()) {
+    if (t.kernel != entry->kernel || t.rows != entry->rows || t.slots != entry->slots ||
+        t.cluster != entry->cluster) {
+      continue;
+    }
+    const bool fits =
+        can_run(g, t, epilogue_loop(epilogue_args(g), g.x.dtype)) && can_split(g, t, entry->split);
+    return fits ? choice_of(g, t, entry->split, device) : Sm90Choice{};
+  }
+  return {};
 }
 
 double to_the_fourth(double v) { return v * v * v * v; }
@@ -99,6 +164,10 @@ const std::vector<Sm90Tile>& sm90_tiles() {
       block<128, 64, 1>(1.58, 2.3),   block<128, 128, 1>(1.29, 2.7), block<128, 128, 2>(1.28, 2.9),
       block<128, 144, 1>(1.165, 3.5), block<128, 160, 1>(1.17, 3.7), block<128, 192, 1>(1.18, 3.8),
       block<128, 200, 1>(1.18, 3.9),  block<128, 224, 1>(1.17, 4.1), block<128, 256, 1>(1.21, 4.0),
+      swap<8, 64, 1>(11.2, 1.3),      swap<8, 128, 1>(8.5, 1.1),     swap<16, 64, 1>(5.7, 1.4),
+      swap<32, 64, 1>(3.2, 1.6),      swap<48, 64, 1>(2.5, 1.9),     swap<64, 64, 1>(2.1, 2.3),
+      swap<96, 64, 1>(1.65, 2.6),     swap<128, 64, 1>(1.4, 3.2),    swap<112, 128, 1>(1.45, 2.8),
+      swap<168, 128, 1>(1.05, 4.7),
   };
   return tiles;
 }
@@ -118,8 +187,8 @@ double sm90_microseconds(const Gemm& g, const Sm90Choice& c, const DeviceState& 
   const std::int64_t places = clusters_at_once(device, t.cluster * c.split);
   const auto rounds = static_cast<double>(ceil_div(clusters, places));
   double products = t.step * t.rows * t.slots * sm90_tile_k / multiply_adds *
-                    static_cast<double>(ceil_div(k_tiles(g), c.split));
-  if (t.ping_pong) {
+                    static_cast<double>(ceil_div(k_stages(g, t), c.split) * t.depth());
+  if (t.ping_pong()) {
     // One warpgroup finishes its tile in the time of the other's products, or keeps it waiting.
     const bool costly = !g.gated && g.activation != Activation::none;
     products = std::max(products, t.slots * (costly ? 0.05 : 0.035) * (t.general() ? 1.0 : 1.6));
@@ -132,20 +201,18 @@ double sm90_microseconds(const Gemm& g, const Sm90Choice& c, const DeviceState& 
   // The longer of the two hides most of the other.
   const double main =
       std::sqrt(std::sqrt(to_the_fourth(rounds * products) + to_the_fourth(memory)));
-  if (t.ping_pong) return 2.1 + main + t.epilogue;
-  const std::int64_t at_once = places * (t.per_multiprocessor == 2 && clusters > places ? 2 : 1);
+  if (t.ping_pong()) return 2.1 + main + t.epilogue;
+  const std::int64_t at_once = places * (c.at_once == 2 && clusters > places ? 2 : 1);
   const double ends = static_cast<double>(ceil_div(clusters, at_once)) * t.epilogue;
   return main + ends + (c.split > 1 ? 1.67 + 0.15 * (c.split - 1) : 0.0);
 }
 
 Sm90Choice sm90_choose(const Gemm& g, const DeviceState& device) {
-  // One tile for all M where a row's bits must not depend on it.
-  if (g.batch_invariant) return choice_of(g, sm90_tiles()[0], 1, device);
-  const Sm90Override* const entry = sm90_override(g, device.sm_count);
-  Sm90Choice best;
+  Sm90Choice best = table_choice(g, device);
+  if (best.tile != nullptr) return best;
   double least = std::numeric_limits<double>::max();
   for_each_choice(g, device, [&](const Sm90Choice& c) {
-    const double time = entry != nullptr && is(c, *entry) ? -1.0 : sm90_microseconds(g, c, device);
+    const double time = sm90_microseconds(g, c, device);
     if (time < least) {
       least = time;
       best = c;
@@ -156,11 +223,11 @@ Sm90Choice sm90_choose(const Gemm& g, const DeviceState& device) {
 
 std::string to_string(const Sm90Choice& c) {
   const Sm90Tile& t = *c.tile;
-  std::string s = t.ping_pong ? "ping-pong" : "block";
+  std::string s = t.ping_pong() ? "ping-pong" : t.kernel == Sm90Kernel::swap ? "swap-AB" : "block";
   s += " " + std::to_string(t.rows) + "x" + std::to_string(t.slots) + "x64";
   if (t.cluster > 1) {
     s += std::string(", cluster ") + std::to_string(t.cluster) + " shares " +
-         (t.share == Sm90Share::x ? "x" : "weight");
+         (t.ping_pong() ? "weight" : "x");
   }
   if (c.split > 1) s += ", k in " + std::to_string(c.split) + " parts";
   if (c.stages > 0) s += ", " + std::to_string(c.stages) + " stages";
@@ -185,7 +252,7 @@ void sm90_launch(const Gemm& g, const Sm90Choice& c, ContextState& context) {
     a.weight = tensor_map(weight);
   }
   a.loop = epilogue_loop(a.epilogue, g.x.dtype);
-  a.k_tiles = static_cast<int>(k_tiles(g));
+  a.k_tiles = static_cast<int>(k_stages(g, t));
   a.tiles_m = static_cast<int>(c.tiles_m);
   a.tiles = static_cast<int>(c.tiles_m * c.tiles_n);
   a.clusters = static_cast<int>(c.blocks) / (t.cluster * c.split);
@@ -196,8 +263,14 @@ void sm90_launch(const Gemm& g, const Sm90Choice& c, ContextState& context) {
   a.group_tiles = cutlass::FastDivmod(static_cast<int>(raster * c.tiles_n));
   a.split = c.split;
   a.stages = c.stages;
+  if (g.norm) {
+    a.norm_bytes = norm_bytes(g, t, c.split);
+    a.norm = norm_args(*g.norm);
+    a.norm.split = row_split<__nv_bfloat16>(g.k);
+  }
   const DeviceState& device = device_state(context);
-  a.weight_ahead = device.programmatic && !g.leads;
+  a.weight_ahead = device.programmatic && g.weights_static;
+  a.weight_once = c.tiles_m == 1;
   t.launch(a, {g.x.dtype, c.blocks, device.programmatic, stream_of(context)});
 }
 

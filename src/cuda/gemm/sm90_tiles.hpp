@@ -12,24 +12,28 @@ namespace postlude {
 namespace detail {
 namespace cuda {
 
+enum class Sm90Kernel : std::uint8_t { ping_pong, block, swap };
+
 // One compiled kernel.
 struct Sm90Tile {
+  Sm90Kernel kernel;
   int rows;
   int slots;
   int cluster;
-  Sm90Share share;
-  bool ping_pong;
-  int per_multiprocessor;  // blocks that may run on one at once
-  double step;             // measured time of a step of k over that of its multiply-adds alone
-  double epilogue;         // measured microseconds of one tile's start and end
+  int at_once;      // blocks that may run on a multiprocessor at once
+  double step;      // measured time of a step of k over that of its multiply-adds alone
+  double epilogue;  // measured microseconds of one tile's start and end
   void (*launch)(const Sm90Args&, const Sm90Launch&);
   void (*load)();
 
+  bool ping_pong() const { return kernel == Sm90Kernel::ping_pong; }
   // It has the epilogue's general loop.
-  bool general() const { return !ping_pong || slots <= 128; }
-  int stage_bytes() const { return 2 * (rows + slots) * sm90_tile_k; }
-  int x_lines() const { return !ping_pong && share == Sm90Share::x ? rows / cluster : rows; }
-  int weight_lines() const { return share == Sm90Share::weight ? slots / cluster : slots; }
+  bool general() const { return !ping_pong() || slots <= 128; }
+  int depth() const { return kernel == Sm90Kernel::swap ? sm90_swap_depth : 1; }  // of a stage
+  int stage_bytes() const { return 2 * (rows + slots) * sm90_tile_k * depth(); }
+  // Lines of a TMA box: the blocks of a cluster share the weight in ping-pong, else x.
+  int x_lines() const { return ping_pong() ? rows : rows / cluster; }
+  int weight_lines() const { return ping_pong() ? slots / cluster : slots; }
 };
 
 const std::vector<Sm90Tile>& sm90_tiles();
@@ -37,8 +41,9 @@ const std::vector<Sm90Tile>& sm90_tiles();
 // A tile and how it is run.
 struct Sm90Choice {
   const Sm90Tile* tile = nullptr;
-  int split = 1;   // parts of k
-  int stages = 0;  // of a block kernel; 0: compiled in
+  int split = 1;    // parts of k
+  int at_once = 1;  // blocks of a block kernel that fit on a multiprocessor
+  int stages = 0;   // of a block kernel; 0: compiled in
   int raster = 1;
   std::int64_t tiles_m = 0;  // of clusters
   std::int64_t tiles_n = 0;

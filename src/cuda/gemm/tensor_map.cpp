@@ -61,7 +61,7 @@ CUtensorMap encode(const TiledMatrix& m, int rank, const std::int64_t* sizes,
   const CUresult result = encoder()(
       &map, type_of(m.dtype), static_cast<cuuint32_t>(rank), const_cast<void*>(m.data), size_values,
       stride_bytes, box_values, ones, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-      CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+      CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (result != CUDA_SUCCESS) {
     throw CudaError("cuTensorMapEncodeTiled refused a matrix of " + std::to_string(m.lines) +
                         " lines of " + std::to_string(m.length) + " elements, stride " +

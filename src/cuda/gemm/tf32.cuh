@@ -391,8 +391,8 @@ template <int Rows, int Slots, bool InOut>
 __global__ void __launch_bounds__((Shape<Rows, Slots>::threads), (Shape<Rows, Slots>::blocks_an_sm))
     tf32_gemm(const __grid_constant__ TiledArgs a) {
   using S = Shape<Rows, Slots>;
-  await_predecessor();
   release_successor();
+  await_predecessor();
   // In shared memory, as all registers are in use until the sums are there.
   __shared__ Corner corner;
   if (threadIdx.x == 0) {

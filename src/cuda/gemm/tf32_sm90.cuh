@@ -258,8 +258,8 @@ __global__ void __launch_bounds__(threads, 1)
     cutlass::arch::fence_barrier_init();
   }
   __syncthreads();
-  await_predecessor();
   release_successor();
+  await_predecessor();
 
   float* const tile = reinterpret_cast<float*>(stages);
   if (group == 2) {

@@ -5,8 +5,8 @@ namespace postlude {
 namespace detail {
 namespace cuda {
 
-template struct Sm90Block<128, 128, 1, Sm90Share::x>;
-template struct Sm90Block<128, 128, 2, Sm90Share::x>;
+template struct Sm90Block<128, 128, 1, false>;
+template struct Sm90Block<128, 128, 2, false>;
 
 }  // namespace cuda
 }  // namespace detail

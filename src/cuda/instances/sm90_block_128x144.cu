@@ -5,7 +5,7 @@ namespace postlude {
 namespace detail {
 namespace cuda {
 
-template struct Sm90Block<128, 144, 1, Sm90Share::x>;
+template struct Sm90Block<128, 144, 1, false>;
 
 }  // namespace cuda
 }  // namespace detail

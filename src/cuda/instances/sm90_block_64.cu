@@ -5,9 +5,9 @@ namespace postlude {
 namespace detail {
 namespace cuda {
 
-template struct Sm90Block<64, 64, 1, Sm90Share::x>;
-template struct Sm90Block<64, 128, 1, Sm90Share::x>;
-template struct Sm90Block<64, 128, 2, Sm90Share::x>;
+template struct Sm90Block<64, 64, 1, false>;
+template struct Sm90Block<64, 128, 1, false>;
+template struct Sm90Block<64, 128, 2, false>;
 
 }  // namespace cuda
 }  // namespace detail

@@ -65,8 +65,8 @@ template <class T>
 __global__ void __launch_bounds__(threads) fold(const __grid_constant__ FoldArgs a) {
   constexpr float least_normal = dtype_of<T>() == DType::f16 ? 0x1p-14f : 0x1p-126f;
   __shared__ RowSums of_warp[threads / 32];
-  await_predecessor();
   release_successor();
+  await_predecessor();
   for (std::int64_t n = blockIdx.x; n < a.n; n += gridDim.x) {
     RowSums sums;
     for (std::int64_t k = threadIdx.x; k < a.k; k += threads) {

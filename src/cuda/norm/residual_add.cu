@@ -54,8 +54,8 @@ template <class T, int Width>
 __global__ void __launch_bounds__(threads, resident<T, Width>)
     sum_rows(const __grid_constant__ ResidualArgs a) {
   constexpr int rows = together<Width>;
-  await_predecessor();
   release_successor();
+  await_predecessor();
   const TilePlace place = TilePlace::of(a.tiles);
   if (place.row >= a.tiles.m) return;
   const std::int64_t column = place.unit * Width;

@@ -29,7 +29,10 @@ struct RowTeam {
   int warps;
   int warp;
   int count;
-  WarpSums* of_warp;  // shared, 32 of them; used once
+  WarpSums* of_warp;  // shared, one a warp; used once
+
+  // Waits for all warps of the row, here those of a block.
+  __device__ void meet() const { __syncthreads(); }
 };
 
 template <bool Both>
@@ -45,13 +48,13 @@ __device__ inline float2 sum_lanes(int lanes, float2 v) {
 
 // The sums over all warps of a row from each warp's, about the center of the first, which `own`
 // takes over. Nothing large cancels: centers are means of parts of the row.
-template <bool Both>
-__device__ inline float2 sum_warps(const RowTeam& team, WarpSums& own) {
+template <bool Both, class Team>
+__device__ inline float2 sum_warps(const Team& team, WarpSums& own) {
   float2 v = make_float2(own.sum, own.squares);
   if (team.warps == 1) return v;
   const int lane = static_cast<int>(threadIdx.x % 32);
   if (lane == 0) team.of_warp[team.warp] = own;
-  __syncthreads();
+  team.meet();
   v = make_float2(0.0f, 0.0f);
   own.center = team.of_warp[0].center;
   if (lane < team.warps) {
@@ -66,9 +69,9 @@ __device__ inline float2 sum_warps(const RowTeam& team, WarpSums& own) {
 // `values` are a thread's: sum(), squares(), and about(c), the sums of their differences from c and
 // of the squares of these. LayerNorm takes a warp's squares about the warp's mean, which its
 // registers allow, so that the warps have to meet but once. Exact: with a correction.
-template <bool Exact, class Values>
+template <bool Exact, class Team, class Values>
 __device__ inline Statistics row_statistics(NormKind kind, float inverse_h, float eps,
-                                            const RowTeam& team, const Values& values) {
+                                            const Team& team, const Values& values) {
   Statistics s;
   if (kind == NormKind::none) return s;
   WarpSums own{0.0f, 0.0f, 0.0f, static_cast<float>(team.count)};

@@ -40,8 +40,8 @@ __device__ float element(const QuantizeArgs& a, std::int64_t n, std::int64_t k) 
 // maximum does not depend on the order in which it is taken.
 template <class T>
 __global__ void __launch_bounds__(threads) largest(const __grid_constant__ QuantizeArgs a) {
-  await_predecessor();
   release_successor();
+  await_predecessor();
   for (std::int64_t t = blockIdx.x; t < a.groups * a.slices; t += gridDim.x) {
     const std::int64_t group = t / a.slices;
     const std::int64_t row0 = group / a.groups_a_row * a.group_rows;
@@ -60,8 +60,8 @@ __global__ void __launch_bounds__(threads) largest(const __grid_constant__ Quant
 }
 
 __global__ void __launch_bounds__(threads) to_scales(const __grid_constant__ QuantizeArgs a) {
-  await_predecessor();
   release_successor();
+  await_predecessor();
   for (std::int64_t t = blockIdx.x * std::int64_t{threads} + threadIdx.x; t < a.groups;
        t += gridDim.x * std::int64_t{threads}) {
     a.scales[t] = __fdiv_rn(a.scales[t], 127.0f);
@@ -70,8 +70,8 @@ __global__ void __launch_bounds__(threads) to_scales(const __grid_constant__ Qua
 
 template <class T>
 __global__ void __launch_bounds__(threads) round_quotients(const __grid_constant__ QuantizeArgs a) {
-  await_predecessor();
   release_successor();
+  await_predecessor();
   for (std::int64_t t = blockIdx.x * std::int64_t{threads} + threadIdx.x; t < a.n * a.k;
        t += gridDim.x * std::int64_t{threads}) {
     const std::int64_t row = t / a.k;
