@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from report import OURS, PEERS
+from report import ALSO, OURS, PEERS
 from shapes import Shape
 
 from postlude import LayerNorm, RMSNorm, nn, ops, reference
@@ -29,7 +29,7 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 TOLERANCE = {"fp32": 1e-5, "bf16": 2e-2, "fp16": 3e-3}
 
 COMPILED = {"compile": None, "autotune": "max-autotune-no-cudagraphs"}
-EVERY = (*PEERS, *OURS)
+EVERY = (*PEERS, *OURS, *ALSO)
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu_erf": F.gelu,
@@ -178,13 +178,13 @@ def on(form: Form, w: Weights) -> Call:
     return lambda x: form(x, w)
 
 
-def plain(kind: str, shape: Shape, w: Weights) -> Call:
-    """The block by ops, on plain weights."""
-    norm = own_norm(w, shape)
+def plain(kind: str, shape: Shape, w: Weights, **more: Any) -> Call:
+    """The block by ops, on plain weights; ``more`` goes to the op."""
+    options: dict[str, Any] = {"norm": own_norm(w, shape), **more}
     if kind == "qkv":
-        return lambda x: ops.qkv(x, w.weight_in, w.bias_in, norm=norm)
+        return lambda x: ops.qkv(x, w.weight_in, w.bias_in, **options)
     weights = (w.weight_in, w.weight_out, w.bias_in, w.bias_out)
-    options: dict[str, Any] = {"activation": shape.activation, "gated": shape.gated, "norm": norm}
+    options |= {"activation": shape.activation, "gated": shape.gated}
     return lambda x: ops.mlp(x, *weights, **options)
 
 
@@ -223,6 +223,8 @@ def calls(name: str, kind: str, shape: Shape, copies: list[Copy]) -> list[Call]:
         return [copy.bound for copy in copies]
     if name == "plain":
         return [plain(kind, shape, copy.weights) for copy in copies]
+    if name == "invariant":
+        return [plain(kind, shape, copy.weights, batch_invariant=True) for copy in copies]
     known = forms(kind, shape)
     form = known[name] if name in known else known.get("merged", known["eager"])
     if name in COMPILED:

@@ -110,10 +110,10 @@ def new_cell(model: str, block: str, dtype: str, count: int | None) -> Cell:
 
 
 def wanted(cell: Cell, names: list[str] | None) -> list[str]:
-    """The cell's contenders: those named, or all; in fp32 only the eager ones and ours."""
+    """The cell's contenders: those named, or the judged ones; in fp32 only the eager and ours."""
     if names is None:
         fp32 = ("eager", "merged", *OURS)
-        names = list(fp32 if cell.dtype == "fp32" else contenders.EVERY)
+        names = list(fp32 if cell.dtype == "fp32" else (*PEERS, *OURS))
     return [name for name in contenders.available(cell.block, cell.shape) if name in names]
 
 

@@ -19,9 +19,11 @@ import timing
 
 TIE = 1.015
 # Torch eager; eager with gate and up as one product; torch.compile; the same with max-autotune;
-# the products and what epilogues it has by cuBLASLt. Ours: ops on plain weights; bound layers.
+# the products and what epilogues it has by cuBLASLt. Ours: ops on plain weights; bound layers. Also
+# timed, and not judged: ops with batch_invariant=True.
 PEERS = ("eager", "merged", "compile", "autotune", "cublaslt")
 OURS = ("plain", "bound")
+ALSO = ("invariant",)
 DTYPE_ORDER = ("bf16", "fp16", "fp32")
 RESULTS = timing.ROOT / "benchmarks" / "results" / "gpu" / "blocks.json"
 RANGES = {
@@ -145,11 +147,12 @@ def summary(records: Sequence[Record]) -> str:
 def markdown(records: Sequence[Record]) -> str:
     """Every cell as a row; a ratio in bold is a lost cell."""
     present = [who for who in PEERS if any(who in record["us"] for record in records)]
-    header = ["block", "dtype", "M", "floor", *present, *OURS, *(f"{who} ratio" for who in OURS)]
+    shown = [*OURS, *(who for who in ALSO if any(who in record["us"] for record in records))]
+    header = ["block", "dtype", "M", "floor", *present, *shown, *(f"{who} ratio" for who in OURS)]
     rows = [header, ["---"] * 3 + ["---:"] * (len(header) - 3)]
     for record in records:
         times = [f"{mean(record, who):.1f}" if who in record["us"] else "-" for who in present]
-        own = [f"{mean(record, who):.1f}" if who in record["us"] else "-" for who in OURS]
+        own = [f"{mean(record, who):.1f}" if who in record["us"] else "-" for who in shown]
         ratios = [verdict(record, who) for who in OURS]
         marked = [f"**{text}**" if text[-1] in "<!" else text for text in ratios]
         block = f"{record['model']} {record['block']}"

@@ -62,10 +62,17 @@ sanitize() {
 
 bench() {
     # BENCH_ARGS replaces these: --budget bounds what torch.compile may take, --stop-after the whole.
-    local failed=0
+    local failed=0 blocks=benchmarks/gpu_blocks.py arguments=${BENCH_ARGS:---budget 300 --stop-after 480}
+    local decode='1 2 4 8 16 32 37 64 96'
     "$venv/bin/python" benchmarks/gpu_norms.py --json "$OUT" || failed=1
+    "$venv/bin/python" benchmarks/gpu_host_cost.py --json "$OUT/host_cost.json" || failed=1
     # shellcheck disable=SC2086 # several arguments
-    "$venv/bin/python" benchmarks/gpu_blocks.py --json "$OUT" ${BENCH_ARGS:---budget 300 --stop-after 480} || failed=1
+    "$venv/bin/python" $blocks --json "$OUT" $arguments || failed=1
+    # shellcheck disable=SC2086
+    "$venv/bin/python" $blocks --json "$OUT/decode.json" --m $decode $arguments || failed=1
+    # Once more with a kernel of torch's between the calls, so that none starts while the one ahead of it ends.
+    # shellcheck disable=SC2086
+    "$venv/bin/python" $blocks --json "$OUT/decode_apart.json" --m $decode --apart $arguments || failed=1
     return $failed
 }
 

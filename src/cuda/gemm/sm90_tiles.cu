@@ -7,6 +7,7 @@
 
 #include "cuda/gemm/sm90_overrides.hpp"
 #include "cuda/gemm/tensor_map.hpp"
+#include "memo.hpp"
 
 namespace postlude {
 namespace detail {
@@ -207,7 +208,9 @@ double sm90_microseconds(const Gemm& g, const Sm90Choice& c, const DeviceState& 
   return main + ends + (c.split > 1 ? 1.67 + 0.15 * (c.split - 1) : 0.0);
 }
 
-Sm90Choice sm90_choose(const Gemm& g, const DeviceState& device) {
+namespace {
+
+Sm90Choice best_choice(const Gemm& g, const DeviceState& device) {
   Sm90Choice best = table_choice(g, device);
   if (best.tile != nullptr) return best;
   double least = std::numeric_limits<double>::max();
@@ -219,6 +222,25 @@ Sm90Choice sm90_choose(const Gemm& g, const DeviceState& device) {
     }
   });
   return best;
+}
+
+}  // namespace
+
+// Going through all tiles takes longer than a launch, so that what was chosen is kept for the next
+// call of the same shape. All that the choice looks at is among the arguments.
+Sm90Choice sm90_choose(const Gemm& g, const DeviceState& device) {
+  thread_local Memo<6, Sm90Choice, 256> choices;
+  std::int64_t clusters = 0;
+  for (int size = 2; size <= max_cluster; ++size) {
+    clusters = clusters * 256 + device.clusters_at_once[size];
+  }
+  const auto loop = static_cast<std::int64_t>(epilogue_loop(epilogue_args(g), g.x.dtype));
+  const bool flags[] = {g.gated, g.activation != Activation::none, g.norm.has_value(),
+                        g.batch_invariant};
+  std::int64_t kind = loop;
+  for (const bool flag : flags) kind = 2 * kind + (flag ? 1 : 0);
+  return choices.get({g.m, g.n, g.k, kind, clusters, device.sm_count},
+                     [&] { return best_choice(g, device); });
 }
 
 std::string to_string(const Sm90Choice& c) {

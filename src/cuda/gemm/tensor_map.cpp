@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "cuda/error.hpp"
+#include "memo.hpp"
 #include "postlude/error.hpp"
 
 namespace postlude {
@@ -72,20 +73,39 @@ CUtensorMap encode(const TiledMatrix& m, int rank, const std::int64_t* sizes,
   return map;
 }
 
-}  // namespace
-
-CUtensorMap tensor_map(const TiledMatrix& m) {
+CUtensorMap plain_map(const TiledMatrix& m) {
   const std::int64_t sizes[] = {m.length, m.lines};
   const std::int64_t strides[] = {m.stride};
   const int box[] = {box_length(m.dtype), m.box_lines};
   return encode(m, 2, sizes, strides, box);
 }
 
-CUtensorMap interleaved_tensor_map(const TiledMatrix& half, std::int64_t half_distance) {
+CUtensorMap interleaved_map(const TiledMatrix& half, std::int64_t half_distance) {
   const std::int64_t sizes[] = {half.length, 8, 2, half.lines / 8};
   const std::int64_t strides[] = {half.stride, half_distance, 8 * half.stride};
   const int box[] = {box_length(half.dtype), 8, 2, half.box_lines / 16};
   return encode(half, 4, sizes, strides, box);
+}
+
+// The map of one matrix, encoded anew only where this thread has not just had it: the driver's
+// encoder looks at nothing but its arguments.
+template <class Make>
+CUtensorMap known_map(const TiledMatrix& m, std::int64_t half_distance, Make&& make) {
+  thread_local Memo<7, CUtensorMap, 256> maps;
+  return maps.get(
+      {static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(m.data)),
+       static_cast<std::int64_t>(m.dtype), m.length, m.lines, m.stride, m.box_lines, half_distance},
+      make);
+}
+
+}  // namespace
+
+CUtensorMap tensor_map(const TiledMatrix& m) {
+  return known_map(m, 0, [&] { return plain_map(m); });
+}
+
+CUtensorMap interleaved_tensor_map(const TiledMatrix& half, std::int64_t half_distance) {
+  return known_map(half, half_distance, [&] { return interleaved_map(half, half_distance); });
 }
 
 }  // namespace cuda
