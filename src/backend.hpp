@@ -86,7 +86,8 @@ class GemmKernel {
   // Null where the kernel runs this problem; else why not. What this accepts, launch runs. Looks at
   // addresses for their alignment only.
   virtual const char* can_run(const Gemm& gemm, const ContextState& context) const = 0;
-  // Whether can_run knows what to do with Gemm::norm. Others are never asked.
+  // Whether can_run knows what to do with Gemm::norm; others are never asked. With a norm it also
+  // looks at which of the call's addresses are the same.
   virtual bool takes_norm() const { return false; }
   virtual std::size_t workspace(const Gemm& gemm, const ContextState& context) const = 0;
   // The tile or variant that launch would take, for explain.

@@ -281,11 +281,14 @@ Plan make_plan(const MlpParams& p, const TensorView& out, const PlanInput& input
     if (c.r_out.present) r = c.r_out;
     if (p.normed_out) c.n_out = b.at(p.normed_out);
     if (p.norm) {
+      // Counted always: whether the norm is within depends on addresses, which differ from slab to
+      // slab and from the call that asks for the workspace's size.
+      const Rows room = p.normed_out ? Rows{} : b.intermediate(c.h, dtype);
       first.out = b.intermediate(first.n, dtype);
       done = b.gemm_with_norm(c, first);
+      if (!done && room.present) c.n_out = room;
     }
     if (!done) {
-      if (p.norm && !c.n_out.present) c.n_out = b.intermediate(c.h, dtype);
       first.x = c.n_out.present ? c.n_out : r;
       b.norm(c);
     }

@@ -76,6 +76,18 @@ def test_sums_gates_and_other_dtypes(vectors, gated, dtype):
         cases.assert_as_reference((y, r, n), *expected, residual=residual, **options, **stored)
 
 
+def test_slabs_of_several_alignments():
+    # Of two slabs the first takes the norm into the product, the second does not.
+    k, dtype = 1024, torch.bfloat16
+    weights, norm = weights_of(k, 64, False, dtype), cases.norm_of("rms", k, dtype, "cuda")
+    x = tensor(2, 2 * k + 4, dtype=dtype, device="cuda")[:, : 2 * k].unflatten(1, (2, k))
+    options = {"activation": "relu", "norm": norm}
+    assert is_inside(x[:1], *weights, **options) == HOPPER
+    assert not is_inside(x[1:], *weights, **options)
+    y = ops.mlp(x, *weights, **options)
+    cases.assert_as_reference(y, reference.mlp, x, *weights, **options)
+
+
 def test_values_that_are_no_numbers_keep_to_their_row():
     k, dtype = 1024, torch.bfloat16
     weights, norm = weights_of(k, 64, False, dtype), cases.norm_of("rms", k, dtype, "cuda")

@@ -49,12 +49,13 @@ class POSTLUDE_API Context {
   bool batch_invariant() const;
   void set_batch_invariant(bool value);
 
-  // True (the default) promises that no kernel of Postlude's, nor any other that lets its successor
-  // start early, writes a call's weights: neither while the call runs nor among the kernels just
-  // ahead of it in the stream. Kernels may then read weights while those ahead of them still run.
-  // Ordinary kernels, such as torch's, may write weights ahead of a call: they have ended before
-  // one of Postlude's starts. So may pack_weight and quantize_weight, which wait for their results.
-  // False, for a weight that an op has just computed: no kernel reads a weight before all that is
+  // True (the default) promises that a call's weights are not written while it runs, nor by a
+  // kernel ahead of it, on any stream that it waits for, that lets its successors start early:
+  // those of Postlude's ops do, and so do other libraries' programmatic launches (some of cuBLAS's
+  // and Triton's). Kernels may then read weights while those ahead of them still run. Copies and
+  // elementwise kernels, such as torch's, end before one of Postlude's starts, and pack_weight,
+  // quantize_weight and Weight::unpack may come right before a call.
+  // False, for a weight that has just been computed: no kernel reads a weight before all that is
   // ahead of it in the stream has ended. Costs that overlap, which shows with few rows; no effect
   // on the CPU.
   bool weights_static() const;

@@ -19,11 +19,11 @@ Common to all ops:
   frameworks the default stream. Ignored on the CPU.
 - ``batch_invariant=True``: row i of the result has the same bits whatever the number of rows is.
 - ``weights_static``, of the ops that take a weight: True promises that the weights are not what
-  another op of this module has just written. On a GPU kernels may then read weights while those
-  ahead of them in the stream still run. What torch's kernels, `pack_weight` or `quantize_weight`
-  wrote is seen all the same. False, for a weight that an op has just computed: no kernel reads a
-  weight before all that is ahead of it in the stream has ended, which costs that overlap. No effect
-  on the CPU.
+  an op of this module, or a product of torch's, has just written. On a GPU kernels may then read
+  weights while those ahead of them in the stream still run; torch's copies and elementwise
+  kernels, ``pack_weight``, ``quantize_weight`` and ``Weight.unpack`` may come right before. False,
+  for a weight that has just been computed: no kernel reads a weight before all that is ahead of it
+  in the stream has ended, which costs that overlap. No effect on the CPU.
 - ``activation``: None, "relu", "gelu_erf", "gelu_tanh", "quick_gelu", "silu" or "relu2"; also
   "gelu" (gelu_erf), "gelu_new" and "gelu_pytorch_tanh" (gelu_tanh) and "swish" (silu).
 - ``gated``: the weight holds two halves, [gate; up] rows, or [up; gate] with ``layout="up_gate"``,

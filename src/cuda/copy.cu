@@ -81,7 +81,7 @@ struct MatrixCopy {
 template <class Unit>
 __global__ void __launch_bounds__(threads) copy_tiles(const __grid_constant__ MatrixCopy a) {
   __shared__ Unit tile[side][side + 1];
-  release_successor();
+  // Releases nobody early: what it writes may be a weight that the next kernel reads ahead.
   await_predecessor();
   const int lane = static_cast<int>(threadIdx.x) % side;
   const int first = static_cast<int>(threadIdx.x) / side;

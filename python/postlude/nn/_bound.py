@@ -120,6 +120,9 @@ class Bound(torch.nn.Module):
         contents = tuple(_content(value) for _, _, value in slots if isinstance(value, Tensor))
         with torch.no_grad():
             binding = Binding(*self._make(), slots, contents)
+        # Kernels may read weights ahead of time from now on, so what wrote them has to have ended.
+        for device in {content.tensor.device for content in contents if content.tensor.is_cuda}:
+            torch.cuda.current_stream(device).synchronize()
         self._binding = binding
         return binding
 
