@@ -140,6 +140,29 @@ TEST_P(MlpTest, ClampedGate) {
   check_mlp(c, GetParam());
 }
 
+// Rows that Hopper's first product normalises itself, and some that it does not, for their number
+// or their length.
+TEST_P(MlpTest, FewLongRowsWithANorm) {
+  for (const std::int64_t k : {520, 1024, 1032, 2056}) {
+    for (const std::int64_t m : {1, 3, 5}) {
+      for (const NormKind norm : {NormKind::rms, NormKind::layer}) {
+        for (const bool residual : {false, true}) {
+          MlpCase c;
+          c.shape = {m, k, 40, k};
+          c.gated = norm == NormKind::rms;
+          c.norm = norm;
+          c.biases = true;
+          c.residual = c.residual_out = residual;
+          c.normed_out = true;
+          c.f32_vectors = m == 3;
+          c.pad = 8;
+          check_mlp(c, GetParam());
+        }
+      }
+    }
+  }
+}
+
 TEST_P(MlpTest, OutputsNarrowerOrWiderThanTheInput) {
   for (std::int64_t n : {1, 20, 130}) {
     for (Residual add : {Residual::none, Residual::parallel}) {

@@ -52,6 +52,7 @@ pytest_() { "$venv/bin/python" -m pytest -q --ignore=tests/test_demo.py --ignore
 sanitize() {
     command -v compute-sanitizer >/dev/null || { echo "compute-sanitizer is not installed"; return 1; }
     local tool tests='LinearTest.Exact*/cuda*:NormTest.EveryRowCount/cuda*:MlpTest.Exact*/cuda*:QkvTest.Exact*/cuda*'
+    tests+=':MlpTest.FewLongRows*/cuda_bf16'
     for tool in memcheck racecheck initcheck synccheck; do
         echo "--- $tool"
         # The barriers of all Hopper tiles one after another overflow what synccheck keeps track of.
