@@ -23,12 +23,12 @@ def optimize(
     """Fuses every layer of a known kind inside ``model``, in place, and reports what was done; see
     ``Report``.
 
-    Known are the layers of BERT and its kin (``bert.LAYERS``), GPT-2 and Llama in Hugging Face
-    transformers 5, wherever they stand in the module tree. In each, the query, key and value
-    projections become one product (with the norm before them), the attention output projection adds
-    the residual, and the feed-forward block is one call. The parameters, the keys of the
-    state_dict, the caches and the attention implementation stay as they are; only this instance
-    changes. The layers then run for inference only.
+    Known are the layers of BERT and its kin (``bert.LAYERS``), of GPT-2, and of Llama and its kin
+    (``llama.LAYERS``) in Hugging Face transformers 5, wherever they stand in the module tree. In
+    each, the query, key and value projections become one product (with the norm before them), the
+    attention output projection adds the residual, and the feed-forward block is one call.
+    The parameters, the keys of the state_dict, the caches and the attention implementation stay as
+    they are; only this instance changes. The layers then run for inference only.
 
     quantize="int8" computes these products with int8 copies of the weights, one scale to an output
     row.
@@ -49,10 +49,12 @@ def optimize(
         if layer in before or family is not None:
             reason = _fuse_layer(layer, family, quantize)
             if reason is None:
-                report.fused.append(Fused(path, layer.FUSES))
+                report.fused.append(Fused(path, layer.FUSES, tuple(layer.kept(layer).items())))
                 report.layers.append(layer)
             else:
                 report.skipped.append(Skipped(path, reason))
+        elif _unknown_layer(layer):
+            report.skipped.append(Skipped(path, f"a {type(layer).__name__}, of unknown structure"))
     if not report.fused and not report.skipped:
         known = ", ".join(name for family in _FAMILIES for name in family.LAYERS)
         report.skipped.append(Skipped("", f"no layer of a known kind: {known} of transformers"))
@@ -72,12 +74,21 @@ def _family(layer: torch.nn.Module) -> Any:
     return next((family for family in _FAMILIES if type(layer).__name__ in family.LAYERS), None)
 
 
+def _unknown_layer(module: torch.nn.Module) -> bool:
+    # The base of every layer that a model of transformers repeats.
+    return any(base.__name__ == "GradientCheckpointingLayer" for base in type(module).__mro__)
+
+
 def _fuse_layer(layer: torch.nn.Module, family: Any, quantize: str | None) -> str | None:
     """Fuses the layer, or leaves it alone and says why."""
     if isinstance(layer, FusedLayer):
         same = layer.quantize == quantize
         return None if same else f"already fused with quantize={layer.quantize!r}"
-    reason: str | None = obstacle(layer, family.Layer) or family.obstacle(layer)
+    reason: str | None
+    try:
+        reason = obstacle(layer, family.Layer) or family.obstacle(layer)
+    except AttributeError as error:  # a part that layers of this kind have
+        reason = f"of unknown structure: {error}"
     if reason is None:
         try:
             fuse(layer, family.Layer, quantize)

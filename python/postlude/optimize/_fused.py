@@ -64,6 +64,11 @@ class FusedLayer(Bound, Swapped):
         """The attention module of a layer, whose class becomes ``CORE``."""
         raise NotImplementedError
 
+    @classmethod
+    def kept(cls, layer: Any) -> dict[str, str]:
+        """The submodules with parameters that the fused layer calls as they are, and why."""
+        return {}
+
     def _ops(self, bind: Binder) -> Any:
         """The bound ops that ``forward`` uses."""
         raise NotImplementedError
@@ -108,8 +113,9 @@ class Binder:
         down: torch.nn.Module,
         activation: torch.nn.Module,
         norm: torch.nn.Module | None = None,
+        gated: bool = False,
     ) -> ops.Mlp:
-        """x + down(act(inputs(norm(x)))); two inputs are gate and up."""
+        """x + down(act(inputs(norm(x)))); gated inputs are gate and up, in one module or two."""
         weight_in, bias_in = self._weight(*inputs)
         weight_out, bias_out = self._weight(down)
         op = ops.Mlp(
@@ -118,7 +124,7 @@ class Binder:
             bias_in,
             bias_out,
             activation=_activation_name(activation),
-            gated=len(inputs) == 2,
+            gated=gated,
             norm=_parts.norm_value(norm),
             **self.options,
         )
@@ -169,8 +175,10 @@ def obstacle(layer: torch.nn.Module, kind: type[FusedLayer]) -> str | None:
     """Why ``layer`` cannot be fused, whatever its family, or None: hooks, or foreign code."""
     if _signature(layer) != list(inspect.signature(kind.forward).parameters):
         return f"{type(layer).__name__}.forward has another signature than the one known"
-    core = kind.core(layer)
+    core, kept = kind.core(layer), kind.kept(layer)
     for name, module in layer.named_modules():
+        if name in kept:
+            continue
         if not type(module).__module__.startswith((type(layer).__module__, *_ORDINARY)):
             return f"{name} is a {type(module).__module__}.{type(module).__name__}"
         if "forward" in module.__dict__:
@@ -180,11 +188,11 @@ def obstacle(layer: torch.nn.Module, kind: type[FusedLayer]) -> str | None:
     return None
 
 
-def plain(layer: torch.nn.Module, *paths: str) -> str | None:
-    """Why one of the submodules is no ordinary linear layer or norm, or None."""
+def plain(layer: torch.nn.Module, *paths: str, norm: str = "LayerNorm") -> str | None:
+    """Why one of the submodules is no ordinary linear layer or ``norm``, or None."""
     for path in paths:
         module = layer.get_submodule(path)
-        if type(module).__name__ not in ("Linear", "Conv1D", "LayerNorm", "LlamaRMSNorm"):
+        if type(module).__name__ not in ("Linear", "Conv1D", norm):
             return f"{path} is a {type(module).__name__}"
         if any(
             type(p) is not torch.nn.Parameter for p in module._parameters.values() if p is not None

@@ -1,8 +1,10 @@
-"""The layers of Llama: pre-norm decoder layers with RMSNorm, rotary positions and a gated MLP."""
+"""The layers of Llama and its kin: pre-norm, RMSNorm, rotary positions and a gated MLP."""
 
 from __future__ import annotations
 
+import operator
 import sys
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -10,28 +12,73 @@ from torch import Tensor
 
 from . import _fused
 
-LAYERS = ("LlamaDecoderLayer",)
 
-_ORDINARY = (
-    "input_layernorm",
-    "self_attn.q_proj",
-    "self_attn.k_proj",
-    "self_attn.v_proj",
-    "self_attn.o_proj",
-    "post_attention_layernorm",
-    "mlp.gate_proj",
-    "mlp.up_proj",
-    "mlp.down_proj",
-)
+@dataclass(frozen=True)
+class _Structure:
+    """Where a decoder layer keeps its parts: paths of submodules, from the layer on."""
+
+    qkv: tuple[str, ...] = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+    project: str = "self_attn.o_proj"
+    gate_up: tuple[str, ...] = ("mlp.gate_proj", "mlp.up_proj")
+    activation: str = "mlp.act_fn"
+    down: str = "mlp.down_proj"
+    first_norm: str = "input_layernorm"
+    second_norm: str = "post_attention_layernorm"
+    head_norms: tuple[str, ...] = ()  # of q and k, over each head, before the rotation
+    window: str | None = None  # the attention's attribute that holds its sliding window, if any
+
+    @property
+    def fused(self) -> tuple[str, ...]:
+        """The submodules whose parameters the fused operations read."""
+        norms = (self.first_norm, self.second_norm)
+        return (*self.qkv, self.project, *self.gate_up, self.down, *norms)
+
+
+# The models of transformers whose decoder layers compute exactly what ``Layer`` computes.
+_STRUCTURES = {
+    "Llama": _Structure(),
+    "Mistral": _Structure(window="config.sliding_window"),
+    "Qwen2": _Structure(window="sliding_window"),
+    "Qwen3": _Structure(
+        head_norms=("self_attn.q_norm", "self_attn.k_norm"), window="sliding_window"
+    ),
+    "Phi3": _Structure(
+        qkv=("self_attn.qkv_proj",),
+        gate_up=("mlp.gate_up_proj",),
+        activation="mlp.activation_fn",
+        window="config.sliding_window",
+    ),
+}
+LAYERS = tuple(f"{model}DecoderLayer" for model in _STRUCTURES)
+
+
+def _model(kind: type) -> str:
+    """The model that the class of a layer, or of its attention, belongs to."""
+    kind = getattr(kind, "_original", kind)
+    return kind.__name__.removesuffix("DecoderLayer").removesuffix("Attention")
 
 
 def obstacle(layer: Any) -> str | None:
     """Why this layer of a known kind cannot be fused, or None."""
-    return _fused.plain(layer, *_ORDINARY)
+    model = _model(type(layer))
+    structure = _STRUCTURES[model]
+    for path in ("self_attn", "mlp"):
+        kind = type(getattr(layer, path)).__name__
+        if kind != f"{model}{'Attention' if path == 'self_attn' else 'MLP'}":
+            return f"{path} is a {kind}"
+    known = (*structure.fused, *structure.head_norms)
+    present = dict(layer.named_modules())
+    for path in (*known, structure.activation):
+        if path not in present:
+            return f"it has no {path}"
+    for path, module in present.items():
+        if path not in known and next(module.parameters(recurse=False), None) is not None:
+            return f"{path or 'the layer'} has parameters that are not known"
+    return _fused.plain(layer, *structure.fused, norm=f"{model}RMSNorm")
 
 
 class Core(_fused.AttentionCore):
-    """LlamaAttention between its projections."""
+    """The attention between its projections; the norms of the heads run as they are."""
 
     head_dim: int
 
@@ -44,15 +91,21 @@ class Core(_fused.AttentionCore):
         **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None]:
         """merged (batch, tokens, (heads + 2 * kv_heads) * head_dim) -> context, and weights."""
-        lead = merged.shape[:-1]
+        structure = _STRUCTURES[_model(self._original)]
         config: Any = self.config
-        kv_heads = config.num_key_value_heads
-        by_head = merged.view(*lead, -1, self.head_dim).transpose(1, 2)
-        q, k, v = by_head.split((config.num_attention_heads, kv_heads, kv_heads), dim=1)
+        heads, kv_heads = config.num_attention_heads, config.num_key_value_heads
+        by_head = merged.view(*merged.shape[:-1], heads + 2 * kv_heads, self.head_dim)
+        q, k, v = by_head.split((heads, kv_heads, kv_heads), dim=-2)
+        if structure.head_norms:
+            norms: Any = self
+            q, k = norms.q_norm(q), norms.k_norm(k)
+        q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
         rotate: Any = sys.modules[self._original.__module__]
         q, k = rotate.apply_rotary_pos_emb(q, k, *position_embeddings)
         if past_key_values is not None:
             k, v = past_key_values.update(k, v, self.layer_idx)
+        if structure.window is not None:
+            kwargs["sliding_window"] = operator.attrgetter(structure.window)(self)
         return self.attend(q, k, v, attention_mask, **kwargs)
 
 
@@ -78,20 +131,24 @@ class Layer(_fused.FusedLayer):
         core: torch.nn.Module = layer.self_attn
         return core
 
+    @classmethod
+    def kept(cls, layer: Any) -> dict[str, str]:
+        """The norms of the heads."""
+        reason = "a norm of each head, which runs as it is"
+        return dict.fromkeys(_STRUCTURES[_model(type(layer))].head_norms, reason)
+
     def _ops(self, bind: _fused.Binder) -> _Ops:
-        layer: Any = self
-        attention, mlp = layer.self_attn, layer.mlp
+        structure = _STRUCTURES[_model(type(self))]
+        part = self.get_submodule
         return _Ops(
-            bind.qkv(
-                attention.q_proj, attention.k_proj, attention.v_proj, norm=layer.input_layernorm
-            ),
-            bind.linear(attention.o_proj),
+            bind.qkv(*map(part, structure.qkv), norm=part(structure.first_norm)),
+            bind.linear(part(structure.project)),
             bind.mlp(
-                mlp.gate_proj,
-                mlp.up_proj,
-                down=mlp.down_proj,
-                activation=mlp.act_fn,
-                norm=layer.post_attention_layernorm,
+                *map(part, structure.gate_up),
+                gated=True,
+                down=part(structure.down),
+                activation=part(structure.activation),
+                norm=part(structure.second_norm),
             ),
         )
 

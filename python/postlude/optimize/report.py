@@ -10,13 +10,21 @@ from ._fused import FusedLayer, restore
 
 @dataclass(frozen=True)
 class Fused:
-    """A layer that was fused: its path in the model, and the operations that it now runs."""
+    """A layer that was fused: its path in the model, the operations that it now runs, and its
+    submodules with parameters that it calls as before (paths from the layer on, and why)."""
 
     path: str
     operations: tuple[str, ...]
+    kept: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """All but the path of the layer."""
+        kept = (f"{name} left alone ({reason})" for name, reason in self.kept)
+        return "; ".join((*self.operations, *kept))
 
     def __str__(self) -> str:
-        return f"{self.path}: {'; '.join(self.operations)}"
+        return f"{self.path}: {self.summary}"
 
 
 @dataclass(frozen=True)
@@ -62,7 +70,7 @@ class Report:
             f"{self.model}: {len(self.fused)} layers fused, {len(self.skipped)} skipped, {weights}"
         )
         lines = [head, f"extra memory: {self.packed_bytes / 2**20:.1f} MiB in packed weights"]
-        lines += _grouped("fused", ((item.path, "; ".join(item.operations)) for item in self.fused))
+        lines += _grouped("fused", ((item.path, item.summary) for item in self.fused))
         lines += _grouped(
             "skipped", ((item.path or "(model)", item.reason) for item in self.skipped)
         )

@@ -1,0 +1,208 @@
+"""What `cmake --install` gives: a tree that other projects build against, wherever it lies."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILT = ROOT / "build" / "release"  # where `make test` builds a static library
+BIN = Path(sys.executable).parent
+PATH = os.pathsep.join([str(BIN), os.environ.get("PATH", "")])
+CMAKE = shutil.which("cmake", path=PATH)
+CORE_ONLY = ["-DPOSTLUDE_BUILD_PYTHON=OFF", "-DPOSTLUDE_BUILD_TESTS=OFF"]
+CORE_ONLY += ["-DPOSTLUDE_BUILD_BENCHMARKS=OFF", "-DPOSTLUDE_CUDA=OFF"]
+
+LINEAR = """
+#include <cstdio>
+#include <stdexcept>
+#include <vector>
+
+#include "postlude/postlude.hpp"
+
+int main() {
+  using postlude::TensorView;
+  std::vector<float> x = {1, 2}, weight = {1, 0, 0, 1, 1, 1}, y(3);
+  postlude::LinearParams params;
+  params.x = TensorView(x.data(), postlude::DType::f32, {1, 2});
+  params.weight = TensorView(weight.data(), postlude::DType::f32, {3, 2});
+  postlude::Context context;
+  const TensorView out(y.data(), postlude::DType::f32, {1, 3});
+  context.reserve(postlude::workspace_size(params, out, context));
+  postlude::linear(params, out, context);
+  std::printf("y = %g %g %g\\n", y[0], y[1], y[2]);
+  try {
+    postlude::linear(params, params.x, context);  // of the wrong shape
+  } catch (const std::invalid_argument&) {
+    std::printf("refused\\n");
+  }
+}
+"""
+
+OTHER_VERSIONS = """
+cmake_minimum_required(VERSION 3.25)
+project(other LANGUAGES NONE)
+foreach(version 0.0 0.2 1.0)
+  find_package(postlude ${version} CONFIG QUIET)
+  message(STATUS "${version}: ${postlude_FOUND}, there is ${postlude_CONSIDERED_VERSIONS}")
+endforeach()
+"""
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CMAKE is None, reason="there is no CMake to build with"),
+    pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler"),
+]
+
+
+@dataclass
+class Tree:
+    """An installed library, static or shared."""
+
+    prefix: Path
+    kind: str
+    cache: dict[str, str]  # of the build
+
+    @property
+    def dependencies(self) -> list[str]:
+        """The folders of the libraries that it links and that the system may not find."""
+        folders = [str(Path(self.cache["dnnl_DIR"]).parents[1])]
+        cudart = self.cache.get("CUDA_cudart_static_LIBRARY")
+        return folders + ([str(Path(cudart).parent)] if cudart else [])
+
+
+def command(*arguments: object, fails: bool = False, **environment: str) -> str:
+    """What a command that must succeed, or must fail, prints."""
+    run = subprocess.run(
+        [str(argument) for argument in arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PATH": PATH, **environment},
+    )
+    assert (run.returncode != 0) == fails, run.stdout
+    return run.stdout
+
+
+def configure(source: Path, build: Path, *arguments: str, fails: bool = False) -> str:
+    generator = ["-GNinja"] if shutil.which("ninja", path=PATH) else []
+    python = f"-DPython_EXECUTABLE={sys.executable}"
+    return command(CMAKE, "-S", source, "-B", build, *generator, python, *arguments, fails=fails)
+
+
+def compile_all(build: Path) -> None:
+    command(CMAKE, "--build", build, "--parallel", os.cpu_count() or 1)
+
+
+def read_cache(build: Path) -> dict[str, str]:
+    """The variables in a build's cache."""
+    text = (build / "CMakeCache.txt").read_text(encoding="utf-8")
+    return dict(re.findall(r"^(\w+):\w+=(.*)$", text, re.MULTILINE))
+
+
+def build_for(kind: str, scratch: Path) -> Path:
+    """A build of the library: the checkout's own where that is static, else a quick one."""
+    if kind == "static" and (BUILT / "CMakeCache.txt").exists():
+        cache = read_cache(BUILT)
+        if cache.get("BUILD_SHARED_LIBS", "OFF") == "OFF" and cache["POSTLUDE_INSTALL"] == "ON":
+            command(CMAKE, "--build", BUILT, "--target", "postlude")
+            return BUILT
+    build = scratch / "build"
+    shared = f"-DBUILD_SHARED_LIBS={'ON' if kind == 'shared' else 'OFF'}"
+    configure(ROOT, build, shared, "-DCMAKE_BUILD_TYPE=Debug", *CORE_ONLY)
+    compile_all(build)
+    return build
+
+
+@pytest.fixture(scope="module", params=["static", "shared"])
+def tree(request, tmp_path_factory):
+    scratch = tmp_path_factory.mktemp(request.param)
+    build = build_for(request.param, scratch)
+    prefix = scratch / "prefix"
+    command(CMAKE, "--install", build, "--prefix", prefix, "--component", "cpp")
+    return Tree(prefix, request.param, read_cache(build))
+
+
+def run_consumer(tree: Tree, prefix: Path, build: Path, standard: int) -> str:
+    """What examples/cpp prints when it is built alone against the installed library."""
+    arguments = [f"-DCMAKE_PREFIX_PATH={prefix}", f"-DCMAKE_CXX_STANDARD={standard}"]
+    arguments += ["-DCMAKE_CXX_STANDARD_REQUIRED=ON", "-DCMAKE_CXX_EXTENSIONS=OFF"]
+    configure(ROOT / "examples" / "cpp", build, *arguments)
+    assert Path(read_cache(build)["postlude_DIR"]).is_relative_to(prefix)
+    compile_all(build)
+    return command(build / "postlude_example", LD_LIBRARY_PATH=":".join(tree.dependencies))
+
+
+@pytest.mark.parametrize("standard", [17, 20])
+def test_a_project_builds_against_it(tree, tmp_path, standard):
+    assert run_consumer(tree, tree.prefix, tmp_path, standard) == "out = 3 4 4 3\n"
+
+
+@pytest.mark.parametrize("standard", [17, 20])
+def test_it_may_be_moved(tree, tmp_path, standard):
+    elsewhere = tree.prefix.rename(tmp_path / "elsewhere")
+    try:
+        output = run_consumer(tree, elsewhere, tmp_path / "build", standard)
+    finally:
+        elsewhere.rename(tree.prefix)
+    assert output == "out = 3 4 4 3\n"
+
+
+def test_it_is_complete_and_names_no_folder_of_the_build(tree):
+    files = {path.name: path for path in tree.prefix.rglob("*") if path.is_file()}
+    headers = {path.name for path in (ROOT / "include" / "postlude").iterdir()}
+    cmake = {"postludeConfig.cmake", "postludeConfigVersion.cmake", "postludeTargets.cmake"}
+    library = "libpostlude.a" if tree.kind == "static" else "libpostlude.so"
+    assert headers | cmake | {library, "postlude.pc"} <= set(files)
+    for path in files.values():
+        if path.suffix in {".cmake", ".pc", ".py", ".hpp", ".h"}:
+            text = path.read_text(encoding="utf-8")
+            for folder in (ROOT, tree.prefix.parent, *tree.dependencies):
+                assert f"{folder}/" not in text, path
+
+
+def test_other_versions_are_refused(tree, tmp_path):
+    (tmp_path / "CMakeLists.txt").write_text(OTHER_VERSIONS)
+    output = configure(tmp_path, tmp_path / "build", f"-DCMAKE_PREFIX_PATH={tree.prefix}")
+    assert re.findall(r"-- (\d\.\d): 0, there is \d+\.\d+\.\d+\n", output) == ["0.0", "0.2", "1.0"]
+
+
+def test_a_missing_onednn_is_named(tree, tmp_path):
+    arguments = [f"-DCMAKE_PREFIX_PATH={tree.prefix}", "-DCMAKE_DISABLE_FIND_PACKAGE_dnnl=ON"]
+    output = configure(ROOT / "examples" / "cpp", tmp_path, *arguments, fails=True)
+    assert "Postlude needs oneDNN" in output
+
+
+@pytest.mark.parametrize("standard", [17, 20])
+def test_pkg_config_is_enough(tree, tmp_path, standard):
+    if shutil.which("pkg-config") is None:
+        pytest.skip("there is no pkg-config")
+    files = str(next(tree.prefix.rglob("postlude.pc")).parent)
+    flags = command("pkg-config", "--cflags", "--libs", "postlude", PKG_CONFIG_PATH=files).split()
+    source, program = tmp_path / "linear.cpp", tmp_path / "linear"
+    source.write_text(LINEAR)
+    library = str(next(tree.prefix.rglob("libpostlude.*")).parent)
+    # The linker follows a shared library's own needs through -rpath-link.
+    search = [f"-L{folder}" for folder in tree.dependencies]
+    search += [f"-Wl,-rpath-link,{folder}" for folder in tree.dependencies]
+    warnings = ["-Wall", "-Wextra", "-Werror", "-pedantic"]
+    command("c++", f"-std=c++{standard}", *warnings, source, *flags, *search, "-o", program)
+    folders = ":".join([library, *tree.dependencies])
+    assert command(program, LD_LIBRARY_PATH=folders) == "y = 1 2 3\nrefused\n"
+
+
+@pytest.mark.parametrize("tree", ["shared"], indirect=True)
+def test_a_shared_library_exports_its_interface_alone(tree):
+    library = next(tree.prefix.rglob("libpostlude.so"))
+    lines = command("nm", "-D", "--defined-only", "--format=posix", library).splitlines()
+    symbols = [line.split()[0] for line in lines]
+    # Names in postlude::v1, the type information of its classes and C functions: nothing of
+    # postlude::detail, of the standard library's templates or of another library.
+    own = re.compile(r"_Z(N|NK|TIN|TSN|TVN)8postlude2v\d|postlude_")
+    assert any("6linear" in symbol for symbol in symbols)
+    assert [symbol for symbol in symbols if not own.match(symbol)] == []
