@@ -3,6 +3,7 @@
 #include <cuda_runtime_api.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -280,15 +281,7 @@ TEST_F(Sm90Tiles, BatchInvariantBits) {
     Image first(gpu_0, DType::f32, m, n, n);
     x.upload();
     weight.upload();
-    detail::Gemm g;
-    g.op = "test";
-    g.n = n;
-    g.k = k;
-    g.x = x.rows();
-    g.weight.data = weight.rows().data;
-    g.weight.dtype = dtype;
-    g.weight.stride_n = weight.rows().stride;
-    g.weight.stride_k = 1;
+    detail::Gemm g = bare_gemm(x.rows(), weight.rows(), first.rows(), {m, n, k});
     g.batch_invariant = true;
     int compared = 0;
     for (const std::int64_t rows : {m, std::int64_t{1}, std::int64_t{37}}) {
@@ -315,9 +308,11 @@ TEST_F(Sm90Tiles, BatchInvariantBits) {
     Image out(gpu_0, DType::f32, m, n, n);
     out.upload();
     g.out = out.rows();
-    for (const gpu::Sm90Choice& choice : choices(g)) {
-      if (choice.split == 2) launch(g, choice);
-    }
+    const Choices all = choices(g);
+    const auto in_two =
+        std::find_if(all.begin(), all.end(), [](const auto& c) { return c.split == 2; });
+    ASSERT_NE(in_two, all.end());
+    launch(g, *in_two);
     wait("k in two parts");
     out.download();
     EXPECT_NE(out.difference(first), "");
@@ -364,9 +359,9 @@ class Chain {
   std::vector<detail::Gemm> gemms(int round) const {
     const auto x = x_[static_cast<std::size_t>(round % 2)].rows();
     const auto out = [&](int i) { return left_[static_cast<std::size_t>(2 * round + i)].rows(); };
-    std::vector<detail::Gemm> all = {gemm(x, weight_.rows(), y_.rows(), n),
-                                     gemm(y_.rows(), weight_.rows(), out(0), n),
-                                     gemm(x, y_.rows(), out(1), m)};
+    std::vector<detail::Gemm> all = {bare_gemm(x, weight_.rows(), y_.rows(), {m, n, n}),
+                                     bare_gemm(y_.rows(), weight_.rows(), out(0), {m, n, n}),
+                                     bare_gemm(x, y_.rows(), out(1), {m, m, n})};
     all[2].weights_static = false;
     return all;
   }
@@ -383,22 +378,6 @@ class Chain {
   }
 
  private:
-  detail::Gemm gemm(const detail::Rows& x, const detail::Rows& weight, const detail::Rows& out,
-                    std::int64_t columns) const {
-    detail::Gemm g;
-    g.op = "test";
-    g.m = m;
-    g.n = columns;
-    g.k = n;
-    g.x = x;
-    g.weight.data = weight.data;
-    g.weight.dtype = dtype_;
-    g.weight.stride_n = weight.stride;
-    g.weight.stride_k = 1;
-    g.out = out;
-    return g;
-  }
-
   Random random_{3};
   DType dtype_;
   std::vector<std::int16_t> values_;  // of the weight

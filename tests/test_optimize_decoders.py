@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 import test_optimize
 import torch
-from test_optimize import ENCODER, Adapter, check, mask_of, run, scrambled, tokens
+from test_optimize import ENCODER, Adapter, check, check_generation, mask_of, run, scrambled, tokens
 
 import postlude
 
@@ -63,14 +63,7 @@ def test_eager_attention(name, options):
 @pytest.mark.parametrize("cache", [True, False])
 @every_variant
 def test_generates_the_same_tokens(name, options, cache, device):
-    model, ids = decoder(name, **options).to(device), tokens().to(device)
-    how = {"max_new_tokens": 32, "min_new_tokens": 32, "do_sample": False, "use_cache": cache}
-    how["attention_mask"] = mask_of(ids, left=True)
-    with torch.inference_mode():
-        expected = model.generate(ids, **how)
-        postlude.optimize(model, strict=True)
-        assert torch.equal(model.generate(ids, **how), expected)
-    assert expected.shape == (2, 7 + 32)
+    check_generation(decoder(name, **options).to(device), tokens().to(device), cache)
 
 
 @every_variant

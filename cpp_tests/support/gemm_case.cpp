@@ -110,6 +110,22 @@ std::vector<std::int32_t> multiply(const std::vector<std::int16_t>& x,
   return sums;
 }
 
+detail::Gemm bare_gemm(const detail::Rows& x, const detail::Rows& weight, const detail::Rows& out,
+                       GemmShape shape) {
+  detail::Gemm g;
+  g.op = "test";
+  g.m = shape.m;
+  g.n = shape.n;
+  g.k = shape.k;
+  g.x = x;
+  g.weight.data = weight.data;
+  g.weight.dtype = weight.dtype;
+  g.weight.stride_n = weight.stride;
+  g.weight.stride_k = 1;
+  g.out = out;
+  return g;
+}
+
 Product::Product(GemmShape s, bool is_gated) : shape(s), gated(is_gated) {
   Random random(static_cast<std::uint64_t>(s.m * 1000003 + s.n * 1009 + s.k));
   x = integers(random, s.m * s.k, 2);
@@ -186,15 +202,7 @@ GemmCase::GemmCase(Device device, const Product& product, const EpilogueCase& ep
   residual_.upload();
   out_.upload();
 
-  gemm_.op = "test";
-  gemm_.m = m;
-  gemm_.n = n;
-  gemm_.k = k;
-  gemm_.x = x_.rows();
-  gemm_.weight.data = weight_.rows().data;
-  gemm_.weight.dtype = dtype;
-  gemm_.weight.stride_n = weight_.rows().stride;
-  gemm_.weight.stride_k = 1;
+  gemm_ = bare_gemm(x_.rows(), weight_.rows(), out_.rows(), {m, n, k});
   gemm_.row_scale = row_scale_.vector;
   gemm_.row_mean = row_mean_.vector;
   gemm_.col_scale = col_scale_.vector;
@@ -206,7 +214,6 @@ GemmCase::GemmCase(Device device, const Product& product, const EpilogueCase& ep
   gemm_.layout = e.layout;
   gemm_.clamp = e.clamp;
   gemm_.alpha = e.alpha;
-  gemm_.out = out_.rows();
   if (e.adds == Adds::residual) gemm_.residual = residual_.rows();
   if (e.adds == Adds::out) gemm_.residual = out_.rows();
 }

@@ -59,6 +59,10 @@ Image image_of(Device device, DType dtype, const std::vector<Integer>& values, s
   return image;
 }
 
+// out = x weight^T and nothing else, of operands of one dtype; `n` weight rows.
+detail::Gemm bare_gemm(const detail::Rows& x, const detail::Rows& weight, const detail::Rows& out,
+                       GemmShape shape);
+
 // Operands whose sums are exact, shared by many cases. n counts columns of out.
 struct Product {
   Product(GemmShape shape, bool gated);

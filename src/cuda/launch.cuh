@@ -65,8 +65,8 @@ __device__ __forceinline__ void await_predecessor() {
 }
 
 // Lets the next kernel of the stream start as soon as all blocks of this one have and there is
-// room. Starting a kernel takes over a microsecond, so all kernels of ops begin with this; several
-// may be waiting at a time. Those that write weights (packing, unpacking) never call it.
+// room. Starting a kernel takes over a microsecond, so kernels begin with this; several may be
+// waiting at a time. Not those that unpack a weight, whose end nobody waits for before it is read.
 __device__ __forceinline__ void release_successor() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("griddepcontrol.launch_dependents;");

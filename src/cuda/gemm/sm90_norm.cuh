@@ -1,5 +1,5 @@
-// The norm of up to 8 rows of x inside the GEMM that reads them: every block of the swapped kernel
-// computes them anew, which costs less than a kernel of their own ahead of it.
+// The norm of a few rows of x inside the GEMM that reads them: every block of the swapped kernel
+// computes them anew, and there is no kernel of their own ahead of it.
 #pragma once
 
 #include "cuda/gemm/sm90_common.cuh"
