@@ -171,7 +171,7 @@ class Sweep {
     state->programmatic = std::getenv("NO_PDL") == nullptr;
     for (const auto& tile : gpu::sm90_tiles()) tile.load();
     for (int size = 1; size <= 8; ++size) {
-      using Block = gpu::Sm90Block<128, 128, 1, false>;
+      using Block = gpu::Sm90Block<128, 128, 1, true>;
       state->clusters_at_once[size] = Block::clusters_at_once(size);
       std::printf("%d clusters of %d at once\n", state->clusters_at_once[size], size);
     }

@@ -86,7 +86,7 @@ const GemmKernel& sm90_gemm_kernel() {
 void load_sm90_gemm(int (&clusters_at_once)[9]) {
   for (const Sm90Tile& tile : sm90_tiles()) tile.load();
   for (int size = 1; size <= 8; ++size) {
-    clusters_at_once[size] = Sm90Block<128, 128, 1, false>::clusters_at_once(size);
+    clusters_at_once[size] = Sm90Block<128, 128, 1, true>::clusters_at_once(size);
   }
 }
 

@@ -49,8 +49,8 @@ inline constexpr int sm90_max_stages = 16;
 inline constexpr int sm90_norm_rows = 8;
 inline constexpr int sm90_norm_slots = 64;
 inline constexpr int sm90_norm_warps = 2;
-// Tiles of k in a stage of the block kernel with swapped operands.
-inline constexpr int sm90_swap_depth = 2;
+// Tiles of k in a stage of the block kernel with swapped operands: two, where both are small.
+constexpr int sm90_swap_depth(int rows, int slots) { return rows + slots <= 112 ? 2 : 1; }
 // Of the block kernel's shared memory: barriers, bias and row scales, and what alignment takes.
 inline constexpr int sm90_header_bytes = 5120;
 
@@ -69,7 +69,7 @@ struct Sm90PingPong {
 template <int Rows, int Slots, int Cluster, bool Swap>
 struct Sm90Block {
   static constexpr int rows = Rows;
-  static constexpr int depth = Swap ? sm90_swap_depth : 1;
+  static constexpr int depth = Swap ? sm90_swap_depth(Rows, Slots) : 1;
   static constexpr int stage_bytes = 2 * (Rows + Slots) * sm90_tile_k * depth;
   // What the tile's sums need at the end, in the memory of the stages.
   static constexpr int sums_bytes = 4 * Rows * (Slots + 8);

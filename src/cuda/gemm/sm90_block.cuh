@@ -64,58 +64,76 @@ struct Place {
   }
 };
 
-// The producer's one thread.
+// What the producer's one thread loads, and when.
 template <class S>
-__device__ __forceinline__ void produce(const Sm90Args& a, const Place<S>& place, char* stages,
-                                        typename S::Header& header) {
-  const auto neighbours = static_cast<std::uint16_t>(
-      S::cluster > 1 ? ((1 << S::cluster) - 1) << (place.part * S::cluster) : 0);
-  const int part = S::cluster > 1 ? place.neighbour * S::x_part : 0;
-  const auto target = [&](int stage, int offset, std::uint16_t blocks) {
-    return Target{reinterpret_cast<std::uint64_t*>(&header.full[stage]),
-                  stages + stage * S::stage_bytes + offset, blocks};
-  };
-  const bool reads_x = !S::norms || a.norm_bytes == 0;
-  const std::uint32_t bytes = reads_x ? S::stage_bytes : S::depth * S::weight_bytes;
-  const auto load_x_at = [&](int stage, int k) {
-    if (!reads_x) return;
+struct Producer {
+  const Sm90Args& a;
+  const Place<S>& place;
+  char* stages;
+  typename S::Header& header;
+
+  // x is not read where the block normalises it itself.
+  __device__ bool reads_x() const { return !S::norms || a.norm_bytes == 0; }
+  __device__ int first() const { return place.k_tiles < a.stages ? place.k_tiles : a.stages; }
+
+  __device__ Target target(int stage, int offset, std::uint16_t blocks) const {
+    return {reinterpret_cast<std::uint64_t*>(&header.full[stage]),
+            stages + stage * S::stage_bytes + offset, blocks};
+  }
+
+  __device__ void load_x_at(int stage, int k) const {
+    if (!reads_x()) return;
+    const auto neighbours = static_cast<std::uint16_t>(
+        S::cluster > 1 ? ((1 << S::cluster) - 1) << (place.part * S::cluster) : 0);
+    const int part = S::cluster > 1 ? place.neighbour * S::x_part : 0;
 #pragma unroll
     for (int line = 0; line < S::depth; ++line) {
       load_x(a, target(stage, line * S::x_bytes + part * sm90_tile_k * 2, neighbours),
              ((place.first_k + k) * S::depth + line) * sm90_tile_k, place.row0() + part);
     }
-  };
-  const auto load_weight_at = [&](int stage, int k) {
-    header.full[stage].arrive_and_expect_tx(bytes);
+  }
+
+  __device__ void load_weight_at(int stage, int k) const {
+    header.full[stage].arrive_and_expect_tx(reads_x() ? S::stage_bytes
+                                                      : S::depth * S::weight_bytes);
 #pragma unroll
     for (int line = 0; line < S::depth; ++line) {
       load_weight(a, target(stage, S::depth * S::x_bytes + line * S::weight_bytes, 0),
                   ((place.first_k + k) * S::depth + line) * sm90_tile_k, place.n * S::slots);
     }
-  };
-
-  // The first stages' weights do not wait for the kernel ahead, where it cannot have written them.
-  const int first = place.k_tiles < a.stages ? place.k_tiles : a.stages;
-  if (!a.weight_ahead) await_predecessor();
-  for (int stage = 0; stage < first; ++stage) {
-    load_weight_at(stage, stage);
-    if (!a.weight_ahead) load_x_at(stage, stage);
   }
-  if (a.weight_ahead) {
+
+  // Before the blocks of the cluster know of each other: the first stages' weights, where the
+  // kernel ahead cannot have written them.
+  __device__ void begin() const {
+    if (!a.weight_ahead) return;
+    for (int stage = 0; stage < first(); ++stage) load_weight_at(stage, stage);
+  }
+
+  __device__ void run() const {
     await_predecessor();
-    for (int stage = 0; stage < first; ++stage) load_x_at(stage, stage);
+    for (int stage = 0; stage < first(); ++stage) {
+      if (!a.weight_ahead) load_weight_at(stage, stage);
+      load_x_at(stage, stage);
+    }
+    Ring ring;
+    if (first() == a.stages) ring.phase = 1;
+    ring.stage = first() == a.stages ? 0 : first();
+    for (int k = first(); k < place.k_tiles; ++k) {
+      header.empty[ring.stage].wait(ring.phase ^ 1);
+      load_weight_at(ring.stage, k);
+      load_x_at(ring.stage, k);
+      ring.next(a.stages);
+    }
+    if constexpr (S::cluster > 1) {
+      // Until the others have arrived at this block's barriers for the last time.
+      for (int stage = 0; stage < first(); ++stage) {
+        const int uses = (place.k_tiles - 1 - stage) / a.stages + 1;
+        header.empty[stage].wait(static_cast<std::uint32_t>(uses - 1) & 1);
+      }
+    }
   }
-
-  Ring ring;
-  if (first == a.stages) ring.phase = 1;
-  ring.stage = first == a.stages ? 0 : first;
-  for (int k = first; k < place.k_tiles; ++k) {
-    header.empty[ring.stage].wait(ring.phase ^ 1);
-    load_weight_at(ring.stage, k);
-    load_x_at(ring.stage, k);
-    ring.next(a.stages);
-  }
-}
+};
 
 // A consumer warpgroup: its part of the tile's sums, in registers.
 template <class S, class Sums>
@@ -133,7 +151,9 @@ __device__ __forceinline__ void multiply(const Sm90Args& a, const Place<S>& plac
   char* const panel = S::norms && a.norm_bytes > 0 ? stages - a.norm_bytes : nullptr;
   const int lane = thread % 32;
   const auto release = [&](int stage) {
-    if (lane < S::cluster) {
+    if (S::cluster == 1) {
+      if (lane == 0) header.empty[stage].arrive();
+    } else if (lane < S::cluster) {
       header.empty[stage].arrive(static_cast<std::uint32_t>(place.part * S::cluster + lane));
     }
   };
@@ -171,6 +191,7 @@ __device__ __forceinline__ void multiply(const Sm90Args& a, const Place<S>& plac
   }
   warpgroup_wait<0>();
   warpgroup_fence_operand(sums);
+  if (S::cluster > 1 && place.k_tiles > 0) release(released);
   if (place.k_tiles == 0) {
     CUTE_UNROLL
     for (int i = 0; i < size(sums); ++i) sums(i) = 0.0f;
@@ -207,6 +228,7 @@ __device__ __forceinline__ void add_parts(const Sm90Args& a, const Place<S>& pla
     }
     *own = sum;
   }
+  __syncwarp();
   cutlass::arch::NamedBarrier::sync(S::consumers, 1);
 }
 
@@ -280,35 +302,47 @@ __global__ void __launch_bounds__(S::threads, S::at_once)
       __syncthreads();
     }
   };
+  const Producer<S> producer{a, place, stages, header};
   if (threadIdx.x == S::consumers) {
     release_successor();
     prefetch_maps(a);
-  }
-  if (S::norms && a.norm_bytes > 0 && threadIdx.x < 32) prefetch_vectors(a.norm, threadIdx.x, 32);
-  if (threadIdx.x < a.stages) {
-    header.full[threadIdx.x].init(1);
-    header.empty[threadIdx.x].init(S::cluster * S::consumers / 32);
+    for (int stage = 0; stage < a.stages; ++stage) {
+      header.full[stage].init(1);
+      header.empty[stage].init(S::cluster * S::consumers / 32);
+    }
     cutlass::arch::fence_barrier_init();
+    cutlass::arch::fence_view_async_shared();
+    producer.begin();
   }
-  meet();
+  __syncwarp();
 
   float* const tile = reinterpret_cast<float*>(stages);
   if (threadIdx.x >= S::consumers) {
-    if (threadIdx.x == S::consumers) produce<S>(a, place, stages, header);
+    meet();
+    if (threadIdx.x == S::consumers) producer.run();
     if (threadIdx.x >= S::consumers + 32) {
       await_predecessor();
       stage_epilogue<S>(a, place, header, static_cast<int>(threadIdx.x) % 32);
+      __syncwarp();
       cutlass::arch::NamedBarrier::arrive(S::consumers + 32, multiplied_barrier);
     }
     __syncwarp();
-    if (clustered && a.split > 1) meet();
+    if (a.split > 1) meet();
   } else {
     const int consumer = static_cast<int>(threadIdx.x);
     const int group = consumer / warpgroup;
     const int thread = consumer % warpgroup;
+    if (S::norms && a.norm_bytes > 0) {
+      if (threadIdx.x < 32) prefetch_vectors(a.norm, threadIdx.x, 32);
+    } else {
+      meet();
+    }
     await_predecessor();
     if constexpr (S::norms) {
-      if (a.norm_bytes > 0) stage_norm<S>(a, place, stages, header, consumer);
+      if (a.norm_bytes > 0) {
+        stage_norm<S>(a, place, stages, header, consumer);
+        meet();
+      }
     }
     auto sums = S::Product::sums();
     multiply<S>(a, place, stages, header, group, thread, sums);
@@ -321,9 +355,10 @@ __global__ void __launch_bounds__(S::threads, S::at_once)
       cutlass::arch::NamedBarrier::sync(S::consumers, 1);
     }
     finish<S>(a, place, tile, header, consumer);
+    __syncwarp();
   }
-  // Nobody leaves while others read its sums or arrive at its header.
-  if (clustered) meet();
+  // Nobody leaves while others read its sums.
+  if (a.split > 1) meet();
 #endif
 }
 

@@ -139,6 +139,7 @@ __device__ __forceinline__ void normalise_rows(const NormArgs& a, const Panel<By
     panel.store(i % m, h + i / m * 8, make_uint4(0, 0, 0, 0));
   }
   cutlass::arch::fence_view_async_shared();
+  __syncwarp();
   cutlass::arch::NamedBarrier::sync(Threads, 1);
 }
 

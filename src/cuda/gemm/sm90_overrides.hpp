@@ -32,8 +32,8 @@ inline std::int64_t sm90_rows_class(std::int64_t m) {
 
 // From benchmarks/cpp/sm90_sweep.cu on an H200 (132 multiprocessors): the best choice over the M
 // measured up to so many rows. Behind each what it was measured with, and by how much it was faster
-// than what the model chose, where that was measured; the model's constants have been changed a
-// little since.
+// than what the model chose, where that was measured. The entries of up to 32 and from 2048 rows on
+// are older than the model's constants.
 inline constexpr Sm90Override sm90_overrides[] = {
     // clang-format off
     {8, 4096, 14336, false, Sm90Kernel::swap, 8, 64, 1, 2},  // residual 3 %
@@ -44,59 +44,31 @@ inline constexpr Sm90Override sm90_overrides[] = {
     {32, 1600, 6400, false, Sm90Kernel::swap, 32, 64, 1, 4},  // residual 1 %
     {32, 4096, 14336, false, Sm90Kernel::swap, 32, 64, 1, 2},  // residual 1 %
     {32, 28672, 4096, true, Sm90Kernel::swap, 32, 64, 1, 1},  // gated 5 %
-    {48, 1024, 4096, false, Sm90Kernel::block, 64, 128, 1, 6},  // residual
-    {48, 1600, 6400, false, Sm90Kernel::swap, 48, 64, 1, 4},  // as for 32 and 64
-    {48, 4096, 14336, false, Sm90Kernel::block, 64, 128, 2, 2},  // residual
+    {48, 1024, 4096, false, Sm90Kernel::swap, 48, 64, 1, 3},  // residual 5 %
+    {48, 4800, 1600, false, Sm90Kernel::swap, 48, 64, 1, 1},  // scaled 11 %
     {48, 28672, 4096, true, Sm90Kernel::block, 64, 128, 2, 1},  // gated
-    {64, 1024, 4096, false, Sm90Kernel::swap, 64, 64, 1, 4},  // residual 4 %
-    {64, 1600, 6400, false, Sm90Kernel::swap, 64, 64, 1, 4},  // residual 9 %
-    {64, 3072, 1024, false, Sm90Kernel::swap, 64, 64, 1, 1},  // scaled 11 %
-    {64, 4096, 1024, false, Sm90Kernel::swap, 64, 64, 1, 1},  // gelu 6 %
-    {64, 4096, 14336, false, Sm90Kernel::swap, 64, 64, 1, 2},  // residual 3 %
-    {64, 4800, 1600, false, Sm90Kernel::swap, 64, 64, 1, 1},  // scaled 11 %
-    {64, 6144, 4096, false, Sm90Kernel::swap, 64, 64, 1, 1},  // scaled 6 %
-    {64, 6400, 1600, false, Sm90Kernel::swap, 64, 64, 1, 1},  // gelu 13 %
-    {64, 28672, 4096, true, Sm90Kernel::block, 64, 128, 1, 1},  // gated 5 %
-    {96, 1024, 4096, false, Sm90Kernel::swap, 96, 64, 1, 3},  // residual
-    {96, 1600, 6400, false, Sm90Kernel::swap, 96, 64, 1, 4},  // residual
-    {96, 3072, 1024, false, Sm90Kernel::swap, 96, 64, 1, 1},  // scaled
-    {96, 4096, 1024, false, Sm90Kernel::swap, 96, 64, 1, 1},  // gelu
-    {96, 4096, 14336, false, Sm90Kernel::swap, 96, 64, 1, 2},  // residual
-    {96, 4800, 1600, false, Sm90Kernel::swap, 96, 64, 1, 1},  // scaled
-    {96, 6144, 4096, false, Sm90Kernel::swap, 96, 64, 1, 1},  // scaled
-    {96, 6400, 1600, false, Sm90Kernel::swap, 96, 64, 1, 1},  // gelu
-    {96, 28672, 4096, true, Sm90Kernel::block, 128, 224, 1, 1},  // gated
-    {128, 1024, 4096, false, Sm90Kernel::swap, 64, 64, 1, 2},  // residual 3 %
-    {128, 1600, 6400, false, Sm90Kernel::block, 128, 64, 1, 4},  // residual
-    {128, 3072, 1024, false, Sm90Kernel::swap, 64, 64, 1, 1},  // scaled 20 %
-    {128, 4096, 1024, false, Sm90Kernel::swap, 64, 64, 1, 1},  // gelu 9 %
-    {128, 4096, 14336, false, Sm90Kernel::block, 128, 128, 1, 3},  // residual
-    {128, 4800, 1600, false, Sm90Kernel::block, 128, 64, 1, 1},  // scaled
-    {128, 6144, 4096, false, Sm90Kernel::block, 128, 64, 1, 1},  // scaled
-    {128, 6400, 1600, false, Sm90Kernel::block, 128, 64, 1, 1},  // gelu
-    {128, 28672, 4096, true, Sm90Kernel::block, 128, 224, 1, 1},  // gated
-    {256, 1024, 4096, false, Sm90Kernel::block, 128, 64, 1, 3},  // residual
-    {256, 3072, 1024, false, Sm90Kernel::block, 128, 64, 1, 1},  // scaled 2 %
-    {256, 4096, 1024, false, Sm90Kernel::block, 128, 64, 1, 1},  // gelu 3 %
-    {256, 4800, 1600, false, Sm90Kernel::block, 128, 128, 1, 1},  // scaled 17 %
-    {256, 6144, 4096, false, Sm90Kernel::block, 128, 128, 1, 1},  // scaled 9 %
-    {384, 1024, 4096, false, Sm90Kernel::swap, 112, 128, 1, 4},  // residual
-    {384, 1600, 6400, false, Sm90Kernel::swap, 168, 128, 1, 4},  // residual 3 %
-    {384, 3072, 1024, false, Sm90Kernel::swap, 112, 128, 1, 1},  // scaled 25 %
-    {384, 4096, 1024, false, Sm90Kernel::swap, 112, 128, 1, 1},  // gelu 3 %
-    {384, 4096, 14336, false, Sm90Kernel::swap, 168, 128, 1, 2},  // residual 13 %
-    {384, 4800, 1600, false, Sm90Kernel::block, 128, 128, 1, 1},  // scaled
-    {384, 6400, 1600, false, Sm90Kernel::block, 128, 160, 1, 1},  // gelu
-    {384, 28672, 4096, true, Sm90Kernel::block, 128, 224, 1, 1},  // gated
-    {512, 1600, 6400, false, Sm90Kernel::block, 128, 64, 1, 1},  // residual 4 %
-    {512, 4096, 14336, false, Sm90Kernel::block, 128, 128, 1, 1},  // residual 12 %
-    {640, 1024, 4096, false, Sm90Kernel::block, 64, 128, 1, 1},  // residual 21 %
-    {640, 1600, 6400, false, Sm90Kernel::block, 128, 64, 1, 1},  // residual 8 %
-    {640, 6400, 1600, false, Sm90Kernel::block, 128, 256, 1, 1},  // gelu 5 %
-    {640, 28672, 4096, true, Sm90Kernel::ping_pong, 128, 128, 1, 1},  // gated 6 %
-    {768, 1024, 4096, false, Sm90Kernel::block, 64, 128, 1, 1},  // residual 19 %
-    {1024, 6144, 4096, false, Sm90Kernel::ping_pong, 128, 128, 1, 1},  // scaled 4 %
-    {2048, 4096, 1024, false, Sm90Kernel::block, 128, 128, 1, 1},  // gelu 4 %
+    {64, 1024, 4096, false, Sm90Kernel::swap, 32, 64, 1, 2},  // residual 4 %
+    {64, 3072, 1024, false, Sm90Kernel::swap, 32, 64, 1, 1},  // scaled 10 %
+    {64, 4096, 1024, false, Sm90Kernel::swap, 64, 64, 1, 1},  // gelu 18 %
+    {64, 28672, 4096, true, Sm90Kernel::block, 64, 128, 2, 1},  // gated
+    {96, 1024, 4096, false, Sm90Kernel::swap, 96, 64, 1, 4},  // residual 13 %
+    {96, 4096, 1024, false, Sm90Kernel::swap, 96, 64, 1, 1},  // gelu 13 %
+    {256, 1024, 4096, false, Sm90Kernel::swap, 128, 64, 1, 2},  // residual 14 %
+    {256, 6400, 1600, false, Sm90Kernel::block, 128, 112, 1, 1},  // gelu 4 %
+    {384, 1024, 4096, false, Sm90Kernel::swap, 48, 64, 1, 1},  // residual 24 %
+    {384, 1600, 6400, false, Sm90Kernel::swap, 168, 64, 1, 2},  // residual 7 %
+    {384, 6144, 4096, false, Sm90Kernel::block, 128, 144, 1, 1},  // scaled 3 %
+    {512, 4096, 1024, false, Sm90Kernel::swap, 128, 64, 1, 1},  // gelu 4 %
+    {512, 6144, 4096, false, Sm90Kernel::block, 128, 192, 1, 1},  // scaled 3 %
+    {640, 1024, 4096, false, Sm90Kernel::swap, 128, 64, 1, 1},  // residual 2 %
+    {640, 3072, 1024, false, Sm90Kernel::swap, 128, 64, 1, 1},  // scaled 3 %
+    {640, 6144, 4096, false, Sm90Kernel::ping_pong, 128, 128, 1, 1},  // scaled 3 %
+    {768, 4096, 1024, false, Sm90Kernel::block, 128, 96, 1, 1},  // gelu 3 %
+    {768, 4096, 14336, false, Sm90Kernel::block, 128, 192, 1, 1},  // residual 6 %
+    {768, 6144, 4096, false, Sm90Kernel::block, 128, 144, 1, 1},  // scaled 9 %
+    {1024, 1024, 4096, false, Sm90Kernel::swap, 128, 128, 1, 2},  // residual 3 %
+    {2048, 1024, 4096, false, Sm90Kernel::block, 128, 128, 2, 1},  // residual 30 %
+    {2048, 4096, 1024, false, Sm90Kernel::swap, 128, 128, 1, 1},  // gelu 4 %
     {2048, 6144, 4096, false, Sm90Kernel::ping_pong, 128, 128, 2, 1},  // scaled 5 %
     {2048, 6400, 1600, false, Sm90Kernel::ping_pong, 128, 128, 2, 1},  // gelu 17 %
     {4096, 4800, 1600, false, Sm90Kernel::ping_pong, 128, 160, 2, 1},  // scaled 3 %

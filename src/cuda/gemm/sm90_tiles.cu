@@ -59,7 +59,7 @@ Sm90Tile block(double step, double epilogue) {
 template <int Rows, int Slots, int Cluster>
 Sm90Tile swap(double step, double epilogue) {
   using Kernel = Sm90Block<Rows, Slots, Cluster, true>;
-  const int at_once = Rows <= 128 ? 2 : 1;
+  const int at_once = Rows * Slots <= 128 * 128 ? 2 : 1;
   return {Sm90Kernel::swap, Rows,         Slots, Cluster, at_once, step, epilogue,
           &Kernel::launch,  &Kernel::load};
 }
@@ -93,20 +93,16 @@ Sm90Choice choice_of(const Gemm& g, const Sm90Tile& t, int split, const DeviceSt
   return c;
 }
 
-// Swapped operands are for few rows: one tile of them, and that the smallest, or two of 64 rows, or
-// up to three of the largest.
+// A swapped tile of few rows costs more than its rows say: it is for as few rows, or for more of
+// which no quarter of a tile is left empty.
 bool suits(const Sm90Tile& t, const Gemm& g) {
   if (t.kernel != Sm90Kernel::swap) return !g.norm;
   if (g.norm) return t.rows == sm90_norm_rows && t.slots == sm90_norm_slots;
-  constexpr int large = 112;
-  if (g.m > 128) return t.rows >= large && t.slots == 128 && ceil_div(g.m, t.rows) <= 3;
-  int smallest = 128;
+  if (g.m > 32 && t.rows >= 32 && ceil_div(g.m, t.rows) * t.rows <= g.m + g.m / 3) return true;
   for (const Sm90Tile& other : sm90_tiles()) {
-    if (other.kernel == Sm90Kernel::swap && other.rows >= g.m) {
-      smallest = std::min(smallest, other.rows);
-    }
+    if (other.kernel == Sm90Kernel::swap && other.rows >= g.m && other.rows < t.rows) return false;
   }
-  return t.rows == smallest || (g.m > 96 && t.rows == 64);
+  return t.rows >= g.m;
 }
 
 bool can_run(const Gemm& g, const Sm90Tile& t, EpilogueLoop loop) {
@@ -160,15 +156,15 @@ double to_the_fourth(double v) { return v * v * v * v; }
 
 const std::vector<Sm90Tile>& sm90_tiles() {
   static const std::vector<Sm90Tile> tiles = {
-      ping_pong<128, 1>(1.31, 1.2),   ping_pong<128, 2>(1.305, 1.5), ping_pong<160, 2>(1.295, 2.2),
-      block<64, 64, 1>(2.38, 1.7),    block<64, 128, 1>(1.73, 1.3),  block<64, 128, 2>(1.80, 1.6),
-      block<128, 64, 1>(1.58, 2.3),   block<128, 128, 1>(1.29, 2.7), block<128, 128, 2>(1.28, 2.9),
-      block<128, 144, 1>(1.165, 3.5), block<128, 160, 1>(1.17, 3.7), block<128, 192, 1>(1.18, 3.8),
-      block<128, 200, 1>(1.18, 3.9),  block<128, 224, 1>(1.17, 4.1), block<128, 256, 1>(1.21, 4.0),
-      swap<8, 64, 1>(11.2, 1.3),      swap<8, 128, 1>(8.5, 1.1),     swap<16, 64, 1>(5.7, 1.4),
-      swap<32, 64, 1>(3.2, 1.6),      swap<48, 64, 1>(2.5, 1.9),     swap<64, 64, 1>(2.1, 2.3),
-      swap<96, 64, 1>(1.65, 2.6),     swap<128, 64, 1>(1.4, 3.2),    swap<112, 128, 1>(1.45, 2.8),
-      swap<168, 128, 1>(1.05, 4.7),
+      ping_pong<128, 1>(1.20, 1.2),  ping_pong<128, 2>(1.20, 1.5),  ping_pong<160, 2>(1.19, 2.2),
+      block<64, 128, 2>(1.87, 2.3),  block<128, 96, 1>(1.48, 2.2),  block<128, 112, 1>(1.68, 2.4),
+      block<128, 128, 2>(1.23, 3.7), block<128, 144, 1>(1.24, 3.5), block<128, 160, 1>(1.04, 4.6),
+      block<128, 192, 1>(1.22, 3.1), block<128, 200, 1>(1.10, 4.6), block<128, 224, 1>(1.20, 4.2),
+      block<128, 256, 1>(1.13, 5.3), swap<8, 64, 1>(10.0, 0.7),     swap<8, 128, 1>(9.6, 0.5),
+      swap<16, 64, 1>(5.1, 0.8),     swap<32, 64, 1>(3.8, 1.8),     swap<48, 64, 1>(2.7, 1.5),
+      swap<64, 64, 1>(2.0, 1.6),     swap<96, 64, 1>(1.65, 1.9),    swap<128, 64, 1>(1.42, 2.0),
+      swap<168, 64, 1>(1.44, 2.4),   swap<112, 128, 1>(1.49, 1.9),  swap<128, 128, 1>(1.32, 2.3),
+      swap<160, 128, 1>(1.24, 2.4),
   };
   return tiles;
 }
@@ -182,7 +178,7 @@ std::vector<Sm90Choice> sm90_choices(const Gemm& g, const DeviceState& device) {
 // Fitted to sweeps of benchmarks/cpp/sm90_sweep.cu on an H200.
 double sm90_microseconds(const Gemm& g, const Sm90Choice& c, const DeviceState& device) {
   constexpr double multiply_adds = 2048 * 1.65e3;  // of a multiprocessor in a microsecond
-  constexpr double bytes = 3.78e6;                 // of memory in a microsecond
+  constexpr double bytes = 4.1e6;                  // of memory in a microsecond
   const Sm90Tile& t = *c.tile;
   const std::int64_t clusters = c.tiles_m * c.tiles_n;
   const std::int64_t places = clusters_at_once(device, t.cluster * c.split);
@@ -205,7 +201,8 @@ double sm90_microseconds(const Gemm& g, const Sm90Choice& c, const DeviceState& 
   if (t.ping_pong()) return 2.1 + main + t.epilogue;
   const std::int64_t at_once = places * (c.at_once == 2 && clusters > places ? 2 : 1);
   const double ends = static_cast<double>(ceil_div(clusters, at_once)) * t.epilogue;
-  return main + ends + (c.split > 1 ? 1.67 + 0.15 * (c.split - 1) : 0.0);
+  if (c.split == 1) return main + ends;
+  return main + ends + 2.1 + 0.35 * (c.split - 1) + 7.5e-5 * t.rows * t.slots;  // adding the parts
 }
 
 namespace {

@@ -29,7 +29,9 @@ struct Sm90Tile {
   bool ping_pong() const { return kernel == Sm90Kernel::ping_pong; }
   // It has the epilogue's general loop.
   bool general() const { return !ping_pong() || slots <= 128; }
-  int depth() const { return kernel == Sm90Kernel::swap ? sm90_swap_depth : 1; }  // of a stage
+  int depth() const {  // of a stage
+    return kernel == Sm90Kernel::swap ? sm90_swap_depth(rows, slots) : 1;
+  }
   int stage_bytes() const { return 2 * (rows + slots) * sm90_tile_k * depth(); }
   // Lines of a TMA box: the blocks of a cluster share the weight in ping-pong, else x.
   int x_lines() const { return ping_pong() ? rows : rows / cluster; }
