@@ -128,26 +128,29 @@ def tree(request, tmp_path_factory):
     return Tree(prefix, request.param, read_cache(build))
 
 
-def run_consumer(tree: Tree, prefix: Path, build: Path, standard: int) -> str:
-    """What examples/cpp prints when it is built alone against the installed library."""
-    arguments = [f"-DCMAKE_PREFIX_PATH={prefix}", f"-DCMAKE_CXX_STANDARD={standard}"]
-    arguments += ["-DCMAKE_CXX_STANDARD_REQUIRED=ON", "-DCMAKE_CXX_EXTENSIONS=OFF"]
-    configure(ROOT / "examples" / "cpp", build, *arguments)
+def run_consumer(tree: Tree, prefix: Path, build: Path, language: str) -> str:
+    """What an example prints when it is built alone against the installed library."""
+    arguments = [f"-DCMAKE_PREFIX_PATH={prefix}"]
+    if language != "c99":  # which examples/c asks for itself
+        arguments += [f"-DCMAKE_CXX_STANDARD={language.removeprefix('c++')}"]
+        arguments += ["-DCMAKE_CXX_STANDARD_REQUIRED=ON", "-DCMAKE_CXX_EXTENSIONS=OFF"]
+    configure(ROOT / "examples" / ("c" if language == "c99" else "cpp"), build, *arguments)
     assert Path(read_cache(build)["postlude_DIR"]).is_relative_to(prefix)
     compile_all(build)
-    return command(build / "postlude_example", LD_LIBRARY_PATH=":".join(tree.dependencies))
+    (program,) = build.glob("postlude*_example")
+    return command(program, LD_LIBRARY_PATH=":".join(tree.dependencies))
 
 
-@pytest.mark.parametrize("standard", [17, 20])
-def test_a_project_builds_against_it(tree, tmp_path, standard):
-    assert run_consumer(tree, tree.prefix, tmp_path, standard) == "out = 3 4 4 3\n"
+@pytest.mark.parametrize("language", ["c++17", "c++20", "c99"])
+def test_a_project_builds_against_it(tree, tmp_path, language):
+    assert run_consumer(tree, tree.prefix, tmp_path, language) == "out = 3 4 4 3\n"
 
 
-@pytest.mark.parametrize("standard", [17, 20])
-def test_it_may_be_moved(tree, tmp_path, standard):
+@pytest.mark.parametrize("language", ["c++17", "c++20", "c99"])
+def test_it_may_be_moved(tree, tmp_path, language):
     elsewhere = tree.prefix.rename(tmp_path / "elsewhere")
     try:
-        output = run_consumer(tree, elsewhere, tmp_path / "build", standard)
+        output = run_consumer(tree, elsewhere, tmp_path / "build", language)
     finally:
         elsewhere.rename(tree.prefix)
     assert output == "out = 3 4 4 3\n"
@@ -205,4 +208,8 @@ def test_a_shared_library_exports_its_interface_alone(tree):
     # postlude::detail, of the standard library's templates or of another library.
     own = re.compile(r"_Z(N|NK|TIN|TSN|TVN)8postlude2v\d|postlude_")
     assert any("6linear" in symbol for symbol in symbols)
+    header = (ROOT / "include" / "postlude" / "postlude.h").read_text(encoding="utf-8")
+    c_functions = re.findall(r"^POSTLUDE_API .*?\b(postlude_\w+)\(", header, re.MULTILINE | re.DOTALL)
+    assert len(c_functions) > 40
+    assert set(c_functions) <= set(symbols)
     assert [symbol for symbol in symbols if not own.match(symbol)] == []
