@@ -119,6 +119,13 @@ std::optional<float> clamp_of(float clamp);
 
 // A copy of the text for postlude_free_text.
 char* copy_of(const std::string& text);
+// Gives the caller a copy of what `make` returns, and null where that throws.
+template <class Make>
+void give_text(const char* op, char** text, const Make& make) {
+  char*& given = present(op, "text", text);
+  given = nullptr;
+  given = copy_of(make());
+}
 
 // The three ways in of an op, once its struct has become Params.
 template <class Params>
@@ -130,8 +137,8 @@ void workspace_size_of(const char* op, const Params& params, const postlude_tens
 template <class Params>
 void explain_to(const char* op, const Params& params, const postlude_tensor* out,
                 const postlude_context* context, char** text) {
-  present(op, "text", text) =
-      copy_of(explain(params, view_of({op, "out"}, out), context_of(op, context)));
+  give_text(op, text,
+            [&] { return explain(params, view_of({op, "out"}, out), context_of(op, context)); });
 }
 
 }  // namespace capi

@@ -15,7 +15,7 @@ const char* postlude_version(void) {
 }
 
 postlude_status postlude_show_config(char** text) {
-  return guarded([&] { present("show_config", "text", text) = copy_of(postlude::show_config()); });
+  return guarded([&] { give_text("show_config", text, [] { return postlude::show_config(); }); });
 }
 
 void postlude_free_text(char* text) { std::free(text); }
