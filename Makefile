@@ -20,13 +20,13 @@ TORCH_STAMP := $(STAMPS)/$(subst /,_,$(subst $() ,_,$(TORCH)))
 CMAKE_COMMON := -DCMAKE_PREFIX_PATH="$(CURDIR)/$(VENV)" \
     -DCMAKE_MAKE_PROGRAM="$(CURDIR)/$(VENV)/bin/ninja"
 CPP_FILES = $(shell find benchmarks bindings cpp_tests examples include src \
-    -name '*.[ch]pp' -o -name '*.h' -o -name '*.cu' -o -name '*.cuh')
+    -name '*.[ch]pp' -o -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh')
 export HF_HUB_OFFLINE := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format bench build asan cuda clean distclean
+.PHONY: help demo test lint format bench build wheel asan cuda clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -73,6 +73,15 @@ build: $(STAMPS)/path $(STAMPS)/googletest $(if $(filter OFF,$(POSTLUDE_CUDA)),,
 	$(CMAKE) --preset release --log-level=NOTICE $(CMAKE_COMMON) -DPOSTLUDE_CUDA=$(POSTLUDE_CUDA) \
 	    -DPython_EXECUTABLE="$(CURDIR)/$(PY)"
 	$(CMAKE) --build $(BUILD) --parallel $(JOBS) --target _C
+
+# oneDNN and OpenMP's threads stay outside: a second pool beside torch's is a bug.
+wheel: $(STAMPS)/wheel $(if $(filter OFF,$(POSTLUDE_CUDA)),,$(STAMPS)/cutlass) ## source distribution and manylinux wheel in dist/
+	rm -rf dist
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" POSTLUDE_CUDA=$(POSTLUDE_CUDA) \
+	    $(PY) -m build --no-isolation --outdir dist/linux
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -m auditwheel repair --exclude libdnnl.so.3 --exclude libgomp.so.1 \
+	    --wheel-dir dist dist/linux/*.whl
+	mv dist/linux/*.tar.gz dist && rm -r dist/linux
 
 asan: $(STAMPS)/googletest ## GoogleTest under AddressSanitizer and UndefinedBehaviorSanitizer
 	$(CMAKE) --preset asan $(CMAKE_COMMON)
@@ -123,6 +132,10 @@ $(TORCH_STAMP): $(STAMPS)/venv
 
 $(STAMPS)/demo $(STAMPS)/test: $(STAMPS)/%: $(STAMPS)/build $(TORCH_STAMP) pyproject.toml
 	$(PIP) --group $*
+	@touch $@
+
+$(STAMPS)/wheel: $(STAMPS)/build
+	$(PIP) --group wheel
 	@touch $@
 
 $(STAMPS)/lint: $(STAMPS)/venv pyproject.toml

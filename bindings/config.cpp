@@ -5,17 +5,13 @@
 #include "module.hpp"
 #include "nanobind/stl/string.h"
 #include "postlude/ops.hpp"
-#include "postlude/version.hpp"
-
-#define POSTLUDE_TEXT_(x) #x
-#define POSTLUDE_TEXT(x) POSTLUDE_TEXT_(x)
+#include "postlude/postlude.h"
 
 namespace postlude {
 namespace python {
 
 void bind_config(nb::module_& m) {
-  m.attr("version") = POSTLUDE_TEXT(POSTLUDE_VERSION_MAJOR) "." POSTLUDE_TEXT(
-      POSTLUDE_VERSION_MINOR) "." POSTLUDE_TEXT(POSTLUDE_VERSION_PATCH);
+  m.attr("version") = postlude_version();
   m.def("show_config", &show_config,
         "Version, build options, backends, oneDNN version, instruction set, CUDA architectures, "
         "one a line.");

@@ -2,9 +2,14 @@
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
+# A wheel holds no links: libpostlude.so would be a second copy.
+set(_namelink "")
+if(SKBUILD)
+  set(_namelink NAMELINK_SKIP)
+endif()
 install(TARGETS postlude EXPORT postludeTargets
   ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT cpp
-  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT cpp
+  LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT cpp ${_namelink}
   INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(DIRECTORY include/postlude DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT cpp)
 
@@ -28,6 +33,9 @@ if(POSTLUDE_LIBRARY_TYPE STREQUAL "STATIC_LIBRARY")
   if(POSTLUDE_WITH_CUDA)
     string(APPEND POSTLUDE_PC_LIBS " -lcudart_static -ldl -lrt -lpthread")
   endif()
+endif()
+if(SKBUILD)
+  return()  # -lpostlude needs the link
 endif()
 cmake_path(RELATIVE_PATH CMAKE_INSTALL_PREFIX BASE_DIRECTORY ${CMAKE_INSTALL_FULL_LIBDIR}/pkgconfig
   OUTPUT_VARIABLE POSTLUDE_PC_TO_PREFIX)

@@ -114,7 +114,7 @@ TEST_P(BoundTest, Linear) {
         t.weight.set(std::vector<double>(static_cast<std::size_t>(t.weight.view().numel()), 1e4));
         t.weight = {};
       }
-      context.reserve(workspace_size(op.with(t.x, t.residual), t.out, context));
+      context.reserve(api::workspace_size(op.with(t.x, t.residual), t.out, context));
       op(t.x, t.residual, t.out, context);
       synchronize(device());
       EXPECT_TRUE(close(t.out, expected));
@@ -139,7 +139,7 @@ TEST_P(BoundTest, Qkv) {
     EXPECT_EQ(op.packed_bytes() > 0, binding == Binding::pack);
     if (binding == Binding::pack) weight = {};
     Tensor out = empty({{7, 99}, {}, 0}), normed = empty({{7, 65}, {}, 0});
-    context.reserve(workspace_size(op.with(x, normed), out, context));
+    context.reserve(api::workspace_size(op.with(x, normed), out, context));
     op(x, normed, out, context);
     synchronize(device());
     EXPECT_TRUE(close(out, expected));
@@ -164,7 +164,7 @@ TEST_P(BoundTest, Mlp) {
       EXPECT_EQ(op.packed_bytes() > 0, binding == Binding::pack);
       const MlpExpected expected = t.expected();
       if (binding == Binding::pack) t.weight_in = t.weight_out = {};
-      context.reserve(workspace_size(op.with(t.activations()), t.out, context));
+      context.reserve(api::workspace_size(op.with(t.activations()), t.out, context));
       op(t.activations(), t.out, context);
       synchronize(device());
       check_outputs(t, expected);
@@ -180,7 +180,7 @@ TEST_P(BoundTest, OneObjectServesAnyNumberOfRows) {
   const Linear op(p, Binding::pack, context);
   for (std::int64_t m : cases::rows) {
     const Tensor x = integers({{m, 33}, {}, 0}, 2), out = empty({{m, 48}, {}, 0});
-    context.reserve(workspace_size(op.with(x), out, context));
+    context.reserve(api::workspace_size(op.with(x), out, context));
     op(x, {}, out, context);
     synchronize(device());
     EXPECT_TRUE(exact(out, reference::linear(x.matrix(), weight.matrix(), {}))) << m;

@@ -52,8 +52,8 @@ TEST_P(BatchInvariantTest, Linear) {
     PackOptions options;
     options.gated = gated;
     for (const WeightRef& ref :
-         {WeightRef(weight.view()), WeightRef(pack_weight(weight, options, packing)),
-          WeightRef(quantize_weight(weight, {}, packing))}) {
+         {WeightRef(weight.view()), WeightRef(api::pack_weight(weight, options, packing)),
+          WeightRef(api::quantize_weight(weight, {}, packing))}) {
       SCOPED_TRACE(::testing::Message()
                    << (ref.plain() ? "plain" : to_string(ref.prepared().dtype()))
                    << (gated ? " gated" : ""));
@@ -78,7 +78,7 @@ TEST_P(BatchInvariantTest, LongSums) {
   const Tensor x = normal({{all, k}, {}, 0}), weight = normal({{n, k}, {}, 0}, 0.02);
   Context packing(device());
   for (const WeightRef& ref :
-       {WeightRef(weight.view()), WeightRef(pack_weight(weight, {}, packing))}) {
+       {WeightRef(weight.view()), WeightRef(api::pack_weight(weight, {}, packing))}) {
     check_parts(
         GetParam(), n,
         [&](Context& context, std::int64_t first, std::int64_t count, const TensorView& out) {
@@ -99,8 +99,8 @@ TEST_P(BatchInvariantTest, MlpAndQkv) {
   for (bool packed : {false, true}) {
     WeightRef in = weight_in.view(), out_weight = weight_out.view();
     if (packed) {
-      in = pack_weight(weight_in, {}, packing);
-      out_weight = pack_weight(weight_out, {}, packing);
+      in = api::pack_weight(weight_in, {}, packing);
+      out_weight = api::pack_weight(weight_out, {}, packing);
     }
     SCOPED_TRACE(packed ? "packed" : "plain");
     check_parts(

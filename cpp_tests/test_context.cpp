@@ -27,8 +27,8 @@ POSTLUDE_TEST_SUITE(WorkspaceTest);
 template <class Params>
 void check_workspace(const Params& params, const Tensor& out, const Setting& setting) {
   Context context(setting.device);
-  const std::size_t bytes = workspace_size(params, out, context);
-  EXPECT_EQ(workspace_size(params, out, context), bytes) << "asked again";
+  const std::size_t bytes = api::workspace_size(params, out, context);
+  EXPECT_EQ(api::workspace_size(params, out, context), bytes) << "asked again";
   constexpr std::size_t margin = 4096;
   std::vector<std::uint8_t> pattern(bytes + 2 * margin);
   for (std::size_t i = 0; i < pattern.size(); ++i)
@@ -38,7 +38,7 @@ void check_workspace(const Params& params, const Tensor& out, const Setting& set
   char* workspace = static_cast<char*>(memory.get()) + margin;
   context.set_workspace(workspace, bytes);
   EXPECT_EQ(context.workspace_bytes(), bytes);
-  ASSERT_NO_THROW(call(params, out, context)) << "with the " << bytes << " bytes asked for";
+  ASSERT_NO_THROW(api::call(params, out, context)) << "with the " << bytes << " bytes asked for";
   synchronize(setting.device);
   std::vector<std::uint8_t> after(pattern.size());
   copy_to_host(setting.device, after.data(), memory.get(), after.size());
@@ -49,7 +49,7 @@ void check_workspace(const Params& params, const Tensor& out, const Setting& set
   if (bytes == 0) return;
   context.set_workspace(workspace, bytes - 1);
   try {
-    call(params, out, context);
+    api::call(params, out, context);
     ADD_FAILURE() << "one byte less than " << bytes << " was accepted";
   } catch (const std::invalid_argument& error) {
     const std::string text = error.what();
@@ -129,11 +129,11 @@ TEST_P(WorkspaceTest, DependsOnShapesNotOnValuesOrCalls) {
   c.shape = {33, 127, 300};
   Context context(device());
   const LinearTensors t(c, GetParam(), context);
-  const std::size_t before = workspace_size(t.params(), t.out, context);
+  const std::size_t before = api::workspace_size(t.params(), t.out, context);
   run(t.params(), t.out, context);
-  EXPECT_EQ(workspace_size(t.params(), t.out, context), before);
+  EXPECT_EQ(api::workspace_size(t.params(), t.out, context), before);
   const Context other(device());
-  EXPECT_EQ(workspace_size(t.params(), t.out, other), before);
+  EXPECT_EQ(api::workspace_size(t.params(), t.out, other), before);
 }
 
 TEST_P(WorkspaceTest, ReserveHoldsAndReleases) {
@@ -167,7 +167,7 @@ TEST_P(WorkspaceTest, AMovedContextKeepsWhatItHeld) {
   EXPECT_TRUE(second.batch_invariant());
   EXPECT_FALSE(second.weights_static());
   EXPECT_EQ(second.device(), device());
-  call(u.params(), u.out, second);
+  api::call(u.params(), u.out, second);
   synchronize(device());
   EXPECT_TRUE(same_bits(t.out, u.out));
 }
@@ -183,12 +183,13 @@ TEST_P(WorkspaceTest, StaticWeightsAreAPromiseThatChangesNoResult) {
     EXPECT_TRUE(context.weights_static()) << "the default";
     const MlpTensors t(c, GetParam(), context), u(c, GetParam(), context);
     run(t.params(), t.out, context);
-    EXPECT_EQ(explain(t.params(), t.out, context).find("weights_static"), std::string::npos);
-    const std::size_t bytes = workspace_size(t.params(), t.out, context);
+    EXPECT_EQ(api::explain(t.params(), t.out, context).find("weights_static"), std::string::npos);
+    const std::size_t bytes = api::workspace_size(t.params(), t.out, context);
     context.set_weights_static(false);
     EXPECT_FALSE(context.weights_static());
-    EXPECT_NE(explain(u.params(), u.out, context).find("weights_static=false"), std::string::npos);
-    EXPECT_EQ(workspace_size(u.params(), u.out, context), bytes);
+    EXPECT_NE(api::explain(u.params(), u.out, context).find("weights_static=false"),
+              std::string::npos);
+    EXPECT_EQ(api::workspace_size(u.params(), u.out, context), bytes);
     run(u.params(), u.out, context);
     EXPECT_TRUE(same_bits(t.out, u.out));
   }
@@ -203,8 +204,8 @@ TEST_P(ThreadTest, EightThreadsGiveTheBitsOfOne) {
   // Every thread has its own shape, so that cached primitives of one would show in another; weights
   // are shared.
   const Tensor weight = normal({{96, 64}, {}, 0}, 0.1), weight_out = normal({{64, 96}, {}, 0}, 0.1);
-  const Weight packed = pack_weight(weight, {}, context),
-               packed_out = pack_weight(weight_out, {}, context);
+  const Weight packed = api::pack_weight(weight, {}, context),
+               packed_out = api::pack_weight(weight_out, {}, context);
   struct Job {
     Tensor x, serial, parallel;
     MlpParams params;

@@ -57,9 +57,9 @@ class ErrorTest : public SettingTest {
     spoil(params);
     Context context(device());
     context.reserve(std::size_t{1} << 20);
-    expect_refused(op, argument, parts, [&] { call(params, out, context); });
-    expect_refused(op, argument, parts, [&] { workspace_size(params, out, context); });
-    expect_refused(op, argument, parts, [&] { explain(params, out, context); });
+    expect_refused(op, argument, parts, [&] { api::call(params, out, context); });
+    expect_refused(op, argument, parts, [&] { api::workspace_size(params, out, context); });
+    expect_refused(op, argument, parts, [&] { api::explain(params, out, context); });
   }
   void linear_refuses(const std::string& argument, const std::vector<std::string>& parts,
                       const std::function<void(LinearParams&)>& spoil) {
@@ -198,7 +198,7 @@ TEST_P(ErrorTest, WrongDtypes) {
                      [&](NormParams& p) { p.norm.weight = vector(6, DType::i8); });
   Context context(device());
   linear_refuses("weight", {mine, theirs}, [&](LinearParams& p) {
-    p.weight = pack_weight(Tensor(device(), another(), {{10, 6}, {}, 0}), {}, context);
+    p.weight = api::pack_weight(Tensor(device(), another(), {{10, 6}, {}, 0}), {}, context);
   });
 }
 
@@ -227,9 +227,9 @@ TEST_P(ErrorTest, NullPointersToElements) {
   const auto needs_memory = [&](const std::string& op, const std::string& argument, auto params,
                                 const TensorView& out, const auto& spoil) {
     spoil(params);
-    expect_refused(op, argument, {"null"}, [&] { call(params, out, context); });
-    EXPECT_NO_THROW(workspace_size(params, out, context));
-    EXPECT_NO_THROW(explain(params, out, context));
+    expect_refused(op, argument, {"null"}, [&] { api::call(params, out, context); });
+    EXPECT_NO_THROW(api::workspace_size(params, out, context));
+    EXPECT_NO_THROW(api::explain(params, out, context));
   };
   const auto keep = [](auto&) {};
   needs_memory("linear", "x", linear_, out_, [&](auto& p) { p.x = null({4, 6}); });
@@ -248,7 +248,7 @@ TEST_P(ErrorTest, NullPointersToElements) {
   needs_memory("residual_add", "final_bias", residual_add_, same_,
                [&](auto& p) { p.final_bias = null({6}); });
   expect_refused("pack_weight", "weight", {"null"},
-                 [&] { pack_weight(null({10, 6}), {}, context); });
+                 [&] { api::pack_weight(null({10, 6}), {}, context); });
 }
 
 // Values that no enumerator has, as a C caller may pass.
@@ -292,7 +292,7 @@ TEST_P(ErrorTest, GatedWeightsHaveTwoHalves) {
   PackOptions options;
   options.gated = true;
   expect_refused("pack_weight", "weight", {"even", "9"},
-                 [&] { pack_weight(odd, options, context); });
+                 [&] { api::pack_weight(odd, options, context); });
 }
 
 TEST_P(ErrorTest, Norms) {
@@ -327,31 +327,31 @@ TEST_P(ErrorTest, PreparingWeights) {
   QuantizeOptions options;
   options.bits = 4;
   expect_refused("quantize_weight", "bits", {"8", "4"},
-                 [&] { quantize_weight(weight_, options, context); });
+                 [&] { api::quantize_weight(weight_, options, context); });
   options = {};
   for (std::int64_t groups : {0, -1, 3, 11}) {
     options.groups = groups;
     expect_refused("quantize_weight", "groups", {"10", std::to_string(groups)},
-                   [&] { quantize_weight(weight_, options, context); });
+                   [&] { api::quantize_weight(weight_, options, context); });
   }
   options = {};
   options.grouping = Grouping::k;
   for (std::int64_t group_size : {0, -2, 4, 12}) {
     options.group_size = group_size;
     expect_refused("quantize_weight", "group_size", {"6", std::to_string(group_size)},
-                   [&] { quantize_weight(weight_, options, context); });
+                   [&] { api::quantize_weight(weight_, options, context); });
   }
   const Tensor int8(device(), DType::i8, {{10, 6}, {}, 0});
   expect_refused("quantize_weight", "weight", {"int8"},
-                 [&] { quantize_weight(int8, {}, context); });
-  expect_refused("pack_weight", "weight", {"int8"}, [&] { pack_weight(int8, {}, context); });
+                 [&] { api::quantize_weight(int8, {}, context); });
+  expect_refused("pack_weight", "weight", {"int8"}, [&] { api::pack_weight(int8, {}, context); });
   expect_refused("pack_weight", "weight", {"2 dim", "(10,)"},
-                 [&] { pack_weight(vector(10, dtype()), {}, context); });
-  expect_refused("pack_weight", "weight", {"none"}, [&] { pack_weight({}, {}, context); });
+                 [&] { api::pack_weight(vector(10, dtype()), {}, context); });
+  expect_refused("pack_weight", "weight", {"none"}, [&] { api::pack_weight({}, {}, context); });
   const auto borrow = [&](const std::string& argument, const std::vector<std::string>& parts,
                           const TensorView& weight, const TensorView& scales, Grouping grouping) {
     expect_refused("borrow_quantized", argument, parts,
-                   [&] { borrow_quantized(weight, scales, grouping); });
+                   [&] { api::borrow_quantized(weight, scales, grouping); });
   };
   borrow("weight", {"int8", to_string(dtype())}, weight_, vector(1, DType::f32), Grouping::rows);
   borrow("scales", {"float32", "bfloat16"}, int8, vector(1, DType::bf16), Grouping::rows);
@@ -359,11 +359,12 @@ TEST_P(ErrorTest, PreparingWeights) {
   borrow("scales", {"10", "(10,)"}, int8, vector(10, DType::f32), Grouping::k);
   borrow("scales", {"6", "(10, 4)"}, int8, Tensor(device(), DType::f32, {{10, 4}, {}, 0}),
          Grouping::k);
-  const Weight packed = pack_weight(weight_, {}, context);
+  const Weight packed = api::pack_weight(weight_, {}, context);
   expect_refused("Weight.unpack", "out", {"(10, 6)", "(4, 6)"},
-                 [&] { packed.unpack(same_, context); });
-  expect_refused("Weight.unpack", "out", {to_string(dtype()), to_string(another())},
-                 [&] { packed.unpack(Tensor(device(), another(), {{10, 6}, {}, 0}), context); });
+                 [&] { api::unpack(packed, same_, context); });
+  expect_refused("Weight.unpack", "out", {to_string(dtype()), to_string(another())}, [&] {
+    api::unpack(packed, Tensor(device(), another(), {{10, 6}, {}, 0}), context);
+  });
 }
 
 TEST_P(ErrorTest, AnotherDevice) {

@@ -338,7 +338,7 @@ TEST_P(LinearTest, NotANumberStaysInItsRowAndColumn) {
   weight.set(values);
   Context context(device());
   for (const WeightRef& ref :
-       {WeightRef(weight.view()), WeightRef(pack_weight(weight, {}, context))}) {
+       {WeightRef(weight.view()), WeightRef(api::pack_weight(weight, {}, context))}) {
     LinearParams p;
     p.x = x;
     p.weight = ref;

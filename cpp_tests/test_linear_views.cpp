@@ -237,7 +237,7 @@ TEST_P(LinearViewTest, AddressesAre64Bit) {
   run(p, far_out.view());
   EXPECT_EQ(far_out.bits(), out.bits());
   Context context(device());
-  const Weight packed = pack_weight(far_weight.view(), {}, context);
+  const Weight packed = api::pack_weight(far_weight.view(), {}, context);
   p.weight = packed;
   run(p, far_out.view(), context);
   EXPECT_EQ(far_out.bits(), out.bits()) << "packed";

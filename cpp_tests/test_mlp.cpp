@@ -268,8 +268,8 @@ TEST_P(MlpTest, Int8Weights) {
       options.groups = 8;
       options.group_size = 32;
       MlpParams p = t.params();
-      p.weight_in = quantize_weight(t.weight_in, options, context);
-      p.weight_out = quantize_weight(t.weight_out, options, context);
+      p.weight_in = api::quantize_weight(t.weight_in, options, context);
+      p.weight_out = api::quantize_weight(t.weight_out, options, context);
       ASSERT_NO_THROW(run(p, t.out, context));
       // Weights that are what was quantised, in float, so that the reference sees the same.
       for (Tensor* weight : {&t.weight_in, &t.weight_out}) {

@@ -201,11 +201,11 @@ TEST_P(OverlapTest, ViewsWithoutMemoryOverlapNothing) {
   const TensorView null(nullptr, dtype(), {4, 6}, device());
   Context context(device());
   const auto same_plan = [&](auto params, const TensorView& out, const auto& forget) {
-    const std::size_t bytes = workspace_size(params, out, context);
-    const std::string text = explain(params, out, context);
+    const std::size_t bytes = api::workspace_size(params, out, context);
+    const std::string text = api::explain(params, out, context);
     forget(params);
-    EXPECT_EQ(workspace_size(params, null, context), bytes);
-    EXPECT_EQ(explain(params, null, context), text);
+    EXPECT_EQ(api::workspace_size(params, null, context), bytes);
+    EXPECT_EQ(api::explain(params, null, context), text);
   };
   const Tensor another = matrix(), third = matrix();
   LinearParams linear;

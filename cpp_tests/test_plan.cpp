@@ -29,14 +29,15 @@ TEST_P(PlanTest, ExplainNamesShapesKernelEpilogueAndWorkspace) {
   c.residual = true;
   Context context(device());
   const LinearTensors t(c, GetParam(), context);
-  const std::string text = explain(t.params(), t.out, context);
+  const std::string text = api::explain(t.params(), t.out, context);
   for (const char* part :
        {"linear", "33", "65", "127", "gelu_tanh", "residual", "kernel", "workspace"}) {
     EXPECT_TRUE(contains(text, part)) << part << " in:\n" << text;
   }
   EXPECT_TRUE(contains(text, to_string(dtype()))) << text;
   EXPECT_TRUE(contains(text, to_string(device()))) << text;
-  EXPECT_TRUE(contains(text, std::to_string(workspace_size(t.params(), t.out, context)))) << text;
+  EXPECT_TRUE(contains(text, std::to_string(api::workspace_size(t.params(), t.out, context))))
+      << text;
 }
 
 TEST_P(PlanTest, ExplainSaysWhyEarlierKernelsRefused) {
@@ -47,7 +48,7 @@ TEST_P(PlanTest, ExplainSaysWhyEarlierKernelsRefused) {
     c.shape = shape;
     c.weight = WeightForm::int8_rows;
     const LinearTensors t(c, GetParam(), context);
-    const std::string text = explain(t.params(), t.out, context);
+    const std::string text = api::explain(t.params(), t.out, context);
     for (std::size_t at = text.find("refused "); at != std::string::npos;
          at = text.find("refused ", at + 1)) {
       const std::string line = text.substr(at, text.find('\n', at) - at);
@@ -68,25 +69,25 @@ TEST_P(PlanTest, ExplainCoversEveryOp) {
   q.x = x;
   q.weight = weight.view();
   q.norm = Norm::layer({}, {}, 1e-5f);
-  EXPECT_TRUE(contains(explain(q, out, context), "qkv"));
-  EXPECT_TRUE(contains(explain(q, out, context), "layer_norm"));
+  EXPECT_TRUE(contains(api::explain(q, out, context), "qkv"));
+  EXPECT_TRUE(contains(api::explain(q, out, context), "layer_norm"));
   MlpParams m;
   m.x = x;
   m.weight_in = weight.view();
   m.weight_out = weight.view();
   m.norm = Norm::rms({}, 1e-5f);
   m.activation = Activation::silu;
-  EXPECT_TRUE(contains(explain(m, out, context), "mlp"));
-  EXPECT_TRUE(contains(explain(m, out, context), "rms_norm"));
-  EXPECT_TRUE(contains(explain(m, out, context), "silu"));
+  EXPECT_TRUE(contains(api::explain(m, out, context), "mlp"));
+  EXPECT_TRUE(contains(api::explain(m, out, context), "rms_norm"));
+  EXPECT_TRUE(contains(api::explain(m, out, context), "silu"));
   NormParams n;
   n.x = x;
   n.norm = q.norm;
-  EXPECT_TRUE(contains(explain(n, out, context), "norm"));
+  EXPECT_TRUE(contains(api::explain(n, out, context), "norm"));
   ResidualAddParams r;
   r.hidden_state = x;
   r.residual = x;
-  EXPECT_TRUE(contains(explain(r, out, context), "residual_add"));
+  EXPECT_TRUE(contains(api::explain(r, out, context), "residual_add"));
 }
 
 // A linear call of a model's size with no memory behind it: explain looks at no element.
@@ -124,7 +125,7 @@ TEST_P(PlanTest, NoModelShapeMeetsReferenceCode) {
         for (bool transposed_weight : {false, true}) {
           const Phantom p =
               phantom({m, product.n, product.k}, gated, transposed_weight, GetParam());
-          const std::string text = explain(p.params, p.out, context);
+          const std::string text = api::explain(p.params, p.out, context);
           EXPECT_FALSE(contains(text, "kernel ref") || contains(text, "impl=ref")) << text;
           if (device().type == DeviceType::cpu) {
             EXPECT_TRUE(contains(text, "impl=")) << text;
@@ -151,7 +152,7 @@ TEST_P(PlanTest, NoShapeOrWeightFormMeetsOneDnnsReferenceCode) {
           c.bias_f32 = bias_f32;
           c.residual = true;
           const LinearTensors t(c, GetParam(), context);
-          const std::string text = explain(t.params(), t.out, context);
+          const std::string text = api::explain(t.params(), t.out, context);
           EXPECT_FALSE(contains(text, "impl=ref")) << describe(c, GetParam()) << "\n" << text;
         }
       }
@@ -167,7 +168,7 @@ TEST_P(PlanTest, ThePlanDependsOnTheProblemAlone) {
     for (const GemmShape& shape : cases::tails) {
       for (bool gated : {false, true}) {
         const Phantom p = phantom(shape, gated, false, GetParam());
-        texts.push_back(explain(p.params, p.out, context));
+        texts.push_back(api::explain(p.params, p.out, context));
       }
     }
     return texts;
@@ -192,7 +193,7 @@ TEST_P(PlanTest, MlpPlansWithoutItsMemory) {
   m.norm = Norm::layer({}, {}, 1e-5f);
   const TensorView out(p.params.epilogue.residual.data(), dtype(), {128, 768}, device());
   const Context context(device());
-  EXPECT_FALSE(contains(explain(m, out, context), "impl=ref"));
+  EXPECT_FALSE(contains(api::explain(m, out, context), "impl=ref"));
 }
 
 }  // namespace

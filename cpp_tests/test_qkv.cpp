@@ -55,7 +55,7 @@ class QkvTest : public SettingTest {
     if (c.form == Form::packed) {
       PackOptions options;
       options.norm = p.norm;
-      p.weight = pack_weight(weight, options, context);
+      p.weight = api::pack_weight(weight, options, context);
     }
     ASSERT_NO_THROW(run(p, out, context));
     const reference::Norm norm{c.norm, gamma.vector(), beta.vector(), static_cast<double>(1e-5f),
@@ -154,7 +154,7 @@ TEST_P(QkvTest, AMeanFarFromZero) {
     if (packed) {
       PackOptions options;
       options.norm = p.norm;
-      p.weight = pack_weight(weight, options, context);
+      p.weight = api::pack_weight(weight, options, context);
     }
     Tensor out = empty({{17, 40}, {}, 0});
     ASSERT_NO_THROW(run(p, out, context));

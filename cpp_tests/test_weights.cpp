@@ -37,11 +37,11 @@ TEST_P(WeightTest, UnpackGivesBackEveryBit) {
                                      transposed(rows, k), transposed(rows, k, 3)}) {
           Tensor weight = empty(stored);
           weight.set_random_bits(random_);
-          const Weight packed = pack_weight(weight, options, context);
+          const Weight packed = api::pack_weight(weight, options, context);
           for (const Layout& wanted :
                {padded({rows, k}, 0), padded({rows, k}, 5), transposed(rows, k, 2)}) {
             Tensor back = empty(wanted);
-            packed.unpack(back, context);
+            api::unpack(packed, back, context);
             synchronize(device());
             ASSERT_TRUE(same_bits(weight, back));
             EXPECT_TRUE(back.canaries_intact());
@@ -56,7 +56,7 @@ TEST_P(WeightTest, UnpackGivesBackEveryBit) {
 TEST_P(WeightTest, SaysWhatItHolds) {
   Context context(device());
   const Tensor weight = normal({{24, 33}, {}, 0});
-  const Weight packed = pack_weight(weight, {}, context);
+  const Weight packed = api::pack_weight(weight, {}, context);
   ASSERT_TRUE(static_cast<bool>(packed));
   EXPECT_EQ(packed.out_features(), 24);
   EXPECT_EQ(packed.in_features(), 33);
@@ -67,7 +67,7 @@ TEST_P(WeightTest, SaysWhatItHolds) {
   EXPECT_GE(packed.bytes(), 24 * 33 * size_of(dtype()));
   QuantizeOptions options;
   options.groups = 4;
-  const Weight quantized = quantize_weight(weight, options, context);
+  const Weight quantized = api::quantize_weight(weight, options, context);
   EXPECT_EQ(quantized.out_features(), 24);
   EXPECT_EQ(quantized.in_features(), 33);
   EXPECT_EQ(quantized.dtype(), DType::i8);
@@ -85,7 +85,7 @@ TEST_P(WeightTest, CopiesShareTheirStorage) {
   const Tensor weight = integers({{24, 33}, {}, 0}, 2), x = integers({{7, 33}, {}, 0}, 2);
   Weight copy;
   {
-    const Weight packed = pack_weight(weight, {}, context);
+    const Weight packed = api::pack_weight(weight, {}, context);
     copy = packed;
     EXPECT_EQ(copy.state(), packed.state());
   }
@@ -102,7 +102,7 @@ reference::Quantized contents(const Weight& weight, Context& context) {
   reference::Quantized result;
   Tensor values(context.device(), DType::i8,
                 {{weight.out_features(), weight.in_features()}, {}, 0});
-  weight.unpack(values, context);
+  api::unpack(weight, values, context);
   synchronize(context.device());
   for (double value : values.get()) result.values.push_back(static_cast<std::int8_t>(value));
   const TensorView scales = weight.scales();
@@ -129,7 +129,7 @@ TEST_P(WeightTest, QuantisesToTheBit) {
           QuantizeOptions options;
           options.groups = groups;
           SCOPED_TRACE(::testing::Message() << n << " x " << k << " rows, groups " << groups);
-          expect_same(contents(quantize_weight(weight, options, context), context),
+          expect_same(contents(api::quantize_weight(weight, options, context), context),
                       reference::quantize(weight.matrix(), options));
         }
         for (std::int64_t group_size : {std::int64_t{1}, k / 3, k}) {
@@ -138,7 +138,7 @@ TEST_P(WeightTest, QuantisesToTheBit) {
           options.grouping = Grouping::k;
           options.group_size = group_size;
           SCOPED_TRACE(::testing::Message() << n << " x " << k << " k, group_size " << group_size);
-          const Weight quantized = quantize_weight(weight, options, context);
+          const Weight quantized = api::quantize_weight(weight, options, context);
           EXPECT_EQ(quantized.scales().size(0), n);
           EXPECT_EQ(quantized.scales().size(1), k / group_size);
           expect_same(contents(quantized, context), reference::quantize(weight.matrix(), options));
@@ -160,7 +160,8 @@ TEST_P(WeightTest, QuantisesTiesZerosAndTheSmallest) {
              {127, 0.5, 1.5, 2.5, -0.5, -1.5, 0, 0, 0, 0, 0, 0, smallest, -smallest, 0, 0, 0, 0});
   QuantizeOptions options;
   options.groups = 3;
-  const reference::Quantized got = contents(quantize_weight(weight, options, context), context);
+  const reference::Quantized got =
+      contents(api::quantize_weight(weight, options, context), context);
   expect_same(got, reference::quantize(weight.matrix(), options));
   EXPECT_EQ(got.values[1], 0);
   EXPECT_EQ(got.values[2], 2);
@@ -180,7 +181,7 @@ TEST_P(WeightTest, BorrowsInt8InEitherLayout) {
       const Layout layout =
           grouping == Grouping::rows ? Layout{{6}, {}, 0} : Layout{{n, per_row}, {}, 0};
       const Tensor scales = randn(device(), DType::f32, layout, random_, 0.001, 0.01);
-      const Weight weight = borrow_quantized(values, scales, grouping);
+      const Weight weight = api::borrow_quantized(values, scales, grouping);
       EXPECT_EQ(weight.bytes(), 0u);
       EXPECT_EQ(weight.scales().data(), scales.view().data());
       reference::Quantized quantized;
@@ -210,7 +211,7 @@ TEST_P(WeightTest, AWeightPackedForAGateServesTheGate) {
     for (GateLayout used_as : {GateLayout::gate_up, GateLayout::up_gate}) {
       LinearParams p;
       p.x = x;
-      p.weight = pack_weight(weight, options, context);
+      p.weight = api::pack_weight(weight, options, context);
       p.epilogue.gated = true;
       p.epilogue.layout = used_as;
       p.epilogue.activation = Activation::relu;

@@ -2,6 +2,7 @@
 #include "check.hpp"
 
 #include <cmath>
+#include <cstdint>
 #include <initializer_list>
 #include <stdexcept>
 
@@ -406,6 +407,11 @@ RowMap check(const ResidualAddParams& p, const TensorView& out, const ContextSta
 void check_memory(const char* op, const char* argument, const TensorView& view) {
   if (view && view.numel() > 0 && view.data() == nullptr) {
     fail(op, argument, "memory", "a null pointer for " + to_string(view));
+  }
+  const auto address = reinterpret_cast<std::uintptr_t>(view.data());
+  if (view && view.numel() > 0 && address % size_of(view.dtype()) != 0) {
+    fail(op, argument, "an address that is a multiple of the element's size",
+         std::to_string(address) + " for " + to_string(view));
   }
 }
 

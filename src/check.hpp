@@ -24,8 +24,8 @@ RowMap check(const MlpParams& params, const TensorView& out, const ContextState&
 RowMap check(const NormParams& params, const TensorView& out, const ContextState& context);
 RowMap check(const ResidualAddParams& params, const TensorView& out, const ContextState& context);
 
-// Throws for a tensor that has elements and no memory. Not part of check, since sizing and
-// explaining need no memory.
+// Throws for a tensor that has elements and no memory, or none that their type can lie in. Not part
+// of check, since sizing and explaining need no memory.
 void check_memory(const LinearParams& params, const TensorView& out);
 void check_memory(const QkvParams& params, const TensorView& out);
 void check_memory(const MlpParams& params, const TensorView& out);

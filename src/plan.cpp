@@ -19,6 +19,11 @@ class Builder {
 
   // An intermediate (m, h) in the workspace.
   Rows intermediate(std::int64_t h, DType dtype) {
+    if (static_cast<double>(m()) * static_cast<double>(h) >
+        static_cast<double>(TensorView::max_elements)) {
+      throw Unsupported("[workspace] intermediate: expected at most 2^60 elements, got " +
+                        std::to_string(m()) + " rows of " + std::to_string(h));
+    }
     Rows rows;
     rows.present = true;
     rows.dtype = dtype;

@@ -1,20 +1,25 @@
 """What `cmake --install` gives: a tree that other projects build against, wherever it lies."""
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from building import (
+    CMAKE,
+    LANGUAGES,
+    RESULT_OF_EXAMPLES,
+    ROOT,
+    check_exports,
+    command,
+    compile_all,
+    configure,
+    read_cache,
+    run_example,
+)
 
-ROOT = Path(__file__).resolve().parent.parent
 BUILT = ROOT / "build" / "release"  # where `make test` builds a static library
-BIN = Path(sys.executable).parent
-PATH = os.pathsep.join([str(BIN), os.environ.get("PATH", "")])
-CMAKE = shutil.which("cmake", path=PATH)
 CORE_ONLY = ["-DPOSTLUDE_BUILD_PYTHON=OFF", "-DPOSTLUDE_BUILD_TESTS=OFF"]
 CORE_ONLY += ["-DPOSTLUDE_BUILD_BENCHMARKS=OFF", "-DPOSTLUDE_CUDA=OFF"]
 
@@ -76,35 +81,6 @@ class Tree:
         return folders + ([str(Path(cudart).parent)] if cudart else [])
 
 
-def command(*arguments: object, fails: bool = False, **environment: str) -> str:
-    """What a command that must succeed, or must fail, prints."""
-    run = subprocess.run(
-        [str(argument) for argument in arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "PATH": PATH, **environment},
-    )
-    assert (run.returncode != 0) == fails, run.stdout
-    return run.stdout
-
-
-def configure(source: Path, build: Path, *arguments: str, fails: bool = False) -> str:
-    generator = ["-GNinja"] if shutil.which("ninja", path=PATH) else []
-    python = f"-DPython_EXECUTABLE={sys.executable}"
-    return command(CMAKE, "-S", source, "-B", build, *generator, python, *arguments, fails=fails)
-
-
-def compile_all(build: Path) -> None:
-    command(CMAKE, "--build", build, "--parallel", os.cpu_count() or 1)
-
-
-def read_cache(build: Path) -> dict[str, str]:
-    """The variables in a build's cache."""
-    text = (build / "CMakeCache.txt").read_text(encoding="utf-8")
-    return dict(re.findall(r"^(\w+):\w+=(.*)$", text, re.MULTILINE))
-
-
 def build_for(kind: str, scratch: Path) -> Path:
     """A build of the library: the checkout's own where that is static, else a quick one."""
     if kind == "static" and (BUILT / "CMakeCache.txt").exists():
@@ -128,29 +104,25 @@ def tree(request, tmp_path_factory):
     return Tree(prefix, request.param, read_cache(build))
 
 
-def run_consumer(tree: Tree, prefix: Path, build: Path, standard: int) -> str:
-    """What examples/cpp prints when it is built alone against the installed library."""
-    arguments = [f"-DCMAKE_PREFIX_PATH={prefix}", f"-DCMAKE_CXX_STANDARD={standard}"]
-    arguments += ["-DCMAKE_CXX_STANDARD_REQUIRED=ON", "-DCMAKE_CXX_EXTENSIONS=OFF"]
-    configure(ROOT / "examples" / "cpp", build, *arguments)
-    assert Path(read_cache(build)["postlude_DIR"]).is_relative_to(prefix)
-    compile_all(build)
-    return command(build / "postlude_example", LD_LIBRARY_PATH=":".join(tree.dependencies))
+def run_consumer(tree: Tree, prefix: Path, build: Path, language: str) -> str:
+    """What an example prints when it is built alone against the installed library."""
+    search, libraries = f"-DCMAKE_PREFIX_PATH={prefix}", ":".join(tree.dependencies)
+    return run_example(build, language, prefix, search, LD_LIBRARY_PATH=libraries)
 
 
-@pytest.mark.parametrize("standard", [17, 20])
-def test_a_project_builds_against_it(tree, tmp_path, standard):
-    assert run_consumer(tree, tree.prefix, tmp_path, standard) == "out = 3 4 4 3\n"
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_project_builds_against_it(tree, tmp_path, language):
+    assert run_consumer(tree, tree.prefix, tmp_path, language) == RESULT_OF_EXAMPLES
 
 
-@pytest.mark.parametrize("standard", [17, 20])
-def test_it_may_be_moved(tree, tmp_path, standard):
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_it_may_be_moved(tree, tmp_path, language):
     elsewhere = tree.prefix.rename(tmp_path / "elsewhere")
     try:
-        output = run_consumer(tree, elsewhere, tmp_path / "build", standard)
+        output = run_consumer(tree, elsewhere, tmp_path / "build", language)
     finally:
         elsewhere.rename(tree.prefix)
-    assert output == "out = 3 4 4 3\n"
+    assert output == RESULT_OF_EXAMPLES
 
 
 def test_it_is_complete_and_names_no_folder_of_the_build(tree):
@@ -198,11 +170,4 @@ def test_pkg_config_is_enough(tree, tmp_path, standard):
 
 @pytest.mark.parametrize("tree", ["shared"], indirect=True)
 def test_a_shared_library_exports_its_interface_alone(tree):
-    library = next(tree.prefix.rglob("libpostlude.so"))
-    lines = command("nm", "-D", "--defined-only", "--format=posix", library).splitlines()
-    symbols = [line.split()[0] for line in lines]
-    # Names in postlude::v1, the type information of its classes and C functions: nothing of
-    # postlude::detail, of the standard library's templates or of another library.
-    own = re.compile(r"_Z(N|NK|TIN|TSN|TVN)8postlude2v\d|postlude_")
-    assert any("6linear" in symbol for symbol in symbols)
-    assert [symbol for symbol in symbols if not own.match(symbol)] == []
+    check_exports(next(tree.prefix.rglob("libpostlude.so")))

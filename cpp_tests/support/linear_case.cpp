@@ -109,13 +109,13 @@ LinearTensors::LinearTensors(const LinearCase& c, Setting setting, Context& cont
     PackOptions options;
     options.gated = c.gated;
     options.layout = c.layout;
-    prepared_ = pack_weight(weight, options, context);
+    prepared_ = api::pack_weight(weight, options, context);
   } else if (is_int8(c.weight)) {
     QuantizeOptions options;
     options.grouping = c.weight == WeightForm::int8_rows ? Grouping::rows : Grouping::k;
     options.groups = c.groups;
     options.group_size = c.group_size;
-    prepared_ = quantize_weight(weight, options, context);
+    prepared_ = api::quantize_weight(weight, options, context);
     dequantized_ = reference::dequantize(reference::quantize(weight.matrix(), options), rows, k);
   }
 }
@@ -175,14 +175,14 @@ void check_linear(const LinearCase& c, Setting setting, Context& context) {
   ASSERT_NO_THROW(run(params, tensors.out, context));
   const reference::Matrix expected = tensors.expected();
   if (c.values == Values::integers) {
-    EXPECT_TRUE(exact(tensors.out, expected)) << explain(params, tensors.out, context);
+    EXPECT_TRUE(exact(tensors.out, expected)) << api::explain(params, tensors.out, context);
   } else {
     Tolerance limit = tolerance(tensors.out.dtype());
     if (tensors.out.dtype() == DType::f32) {
       limit = tolerance(DType::f32, tensors.plain().values, expected.values);
     }
     EXPECT_TRUE(close(tensors.out.get(), expected.values, limit))
-        << explain(params, tensors.out, context);
+        << api::explain(params, tensors.out, context);
   }
   EXPECT_TRUE(tensors.canaries_intact()) << "something other than out was written";
 }

@@ -64,8 +64,8 @@ MlpTensors::MlpTensors(const MlpCase& c, Setting setting, Context& context) : ca
     PackOptions options;
     options.gated = c.gated;
     options.layout = c.layout;
-    packed_in_ = pack_weight(weight_in, options, context);
-    packed_out_ = pack_weight(weight_out, {}, context);
+    packed_in_ = api::pack_weight(weight_in, options, context);
+    packed_out_ = api::pack_weight(weight_out, {}, context);
   }
 }
 

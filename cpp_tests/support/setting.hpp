@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "postlude/postlude.hpp"
+#include "support/api.hpp"
 #include "support/device.hpp"
 #include "support/tensor.hpp"
 
@@ -70,27 +71,11 @@ class SettingTest : public ::testing::TestWithParam<Setting> {
   INSTANTIATE_TEST_SUITE_P(, fixture, ::testing::ValuesIn(::postlude::test::settings()), \
                            ::postlude::test::setting_name)
 
-inline void call(const LinearParams& params, const TensorView& out, Context& context) {
-  linear(params, out, context);
-}
-inline void call(const QkvParams& params, const TensorView& out, Context& context) {
-  qkv(params, out, context);
-}
-inline void call(const MlpParams& params, const TensorView& out, Context& context) {
-  mlp(params, out, context);
-}
-inline void call(const NormParams& params, const TensorView& out, Context& context) {
-  norm(params, out, context);
-}
-inline void call(const ResidualAddParams& params, const TensorView& out, Context& context) {
-  residual_add(params, out, context);
-}
-
 // Calls the op of these params with as much workspace as it asks for, and waits for it.
 template <class Params>
 void run(const Params& params, const TensorView& out, Context& context) {
-  context.reserve(workspace_size(params, out, context));
-  call(params, out, context);
+  context.reserve(api::workspace_size(params, out, context));
+  api::call(params, out, context);
   synchronize(context.device());
 }
 template <class Params>

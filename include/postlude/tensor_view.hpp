@@ -46,11 +46,14 @@ POSTLUDE_API std::string to_string(Device device);
 class TensorView {
  public:
   static constexpr int max_rank = 8;
+  // The elements of a view, and those that its strides step over, are at most this many, so that no
+  // count and no address within it leaves 64 bits.
+  static constexpr std::int64_t max_elements = std::int64_t{1} << 60;
 
   TensorView() = default;
 
-  // A row-major contiguous tensor. Throws std::invalid_argument for a rank over max_rank or a
-  // negative size.
+  // A row-major contiguous tensor. Throws std::invalid_argument for a rank over max_rank, a
+  // negative size or one that max_elements excludes.
   TensorView(const void* data, DType dtype, std::initializer_list<std::int64_t> shape,
              Device device = {})
       : TensorView(data, dtype, static_cast<int>(shape.size()), shape.begin(), nullptr, device) {}
@@ -74,7 +77,12 @@ class TensorView {
       throw std::invalid_argument("[TensorView] rank: expected 0 to " + std::to_string(max_rank) +
                                   ", got " + std::to_string(rank));
     }
+    if (rank > 0 && shape == nullptr) {
+      throw std::invalid_argument("[TensorView] shape: expected " + std::to_string(rank) +
+                                  " sizes, got a null pointer");
+    }
     std::int64_t contiguous = 1;
+    double elements = 1.0, span = 0.0;  // in double, which no size or stride overflows
     for (int d = rank - 1; d >= 0; --d) {
       if (shape[d] < 0) {
         throw std::invalid_argument("[TensorView] shape: expected sizes >= 0, got " +
@@ -83,6 +91,17 @@ class TensorView {
       }
       shape_[d] = shape[d];
       strides_[d] = strides != nullptr ? strides[d] : contiguous;
+      const double size = static_cast<double>(shape[d]), stride = static_cast<double>(strides_[d]);
+      if (shape[d] > 0) elements *= size;
+      if (shape[d] > 1) span += (stride < 0.0 ? -stride : stride) * (size - 1.0);
+      if (elements > static_cast<double>(max_elements) ||
+          span > static_cast<double>(max_elements)) {
+        throw std::invalid_argument(
+            "[TensorView] shape: expected at most 2^60 elements, and no more between the first and "
+            "the last, got size " +
+            std::to_string(shape[d]) + " with stride " + std::to_string(strides_[d]) +
+            " in dimension " + std::to_string(d));
+      }
       contiguous *= shape[d] > 0 ? shape[d] : 1;
     }
   }
@@ -119,7 +138,7 @@ POSTLUDE_API std::string to_string(const TensorView& view);
 
 // A view of a DLPack tensor. Works with any struct that has DLTensor's members, so no DLPack header
 // is needed here. Throws std::invalid_argument for a dtype, device, rank or lane count that
-// Postlude does not have.
+// Postlude does not have, and for sizes, strides and offsets as TensorView does.
 template <class DLTensorT>
 TensorView from_dlpack(const DLTensorT& tensor) {
   constexpr int code_int = 0, code_float = 2, code_bfloat = 4;
@@ -152,6 +171,12 @@ TensorView from_dlpack(const DLTensorT& tensor) {
   }
   const Device device{device_type == cuda ? DeviceType::cuda : DeviceType::cpu,
                       device_type == cuda ? static_cast<std::int32_t>(tensor.device.device_id) : 0};
+  constexpr std::uint64_t most_bytes = static_cast<std::uint64_t>(TensorView::max_elements) * 4;
+  if (tensor.byte_offset > most_bytes) {
+    throw std::invalid_argument("[from_dlpack] byte_offset: expected at most " +
+                                std::to_string(most_bytes) + ", got " +
+                                std::to_string(tensor.byte_offset));
+  }
   const char* data = static_cast<const char*>(tensor.data);
   if (data != nullptr) data += tensor.byte_offset;
   return TensorView(data, dtype, static_cast<int>(tensor.ndim), tensor.shape, tensor.strides,

@@ -7,6 +7,7 @@
 #endif
 
 #include <algorithm>
+#include <cstdint>
 #include <cstdlib>
 #include <new>
 
@@ -97,6 +98,7 @@ class CpuBackend : public Backend {
     constexpr std::size_t huge_page = std::size_t{1} << 21;
     const bool huge = bytes >= huge_page;
     const std::size_t alignment = huge ? huge_page : workspace_alignment;
+    if (bytes > PTRDIFF_MAX - alignment) throw std::bad_alloc();
     const std::size_t rounded =
         (std::max<std::size_t>(bytes, 1) + alignment - 1) / alignment * alignment;
     void* memory = std::aligned_alloc(alignment, rounded);

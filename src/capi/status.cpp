@@ -1,0 +1,81 @@
+// Statuses of the C interface, and the text of each thread's last error.
+#include "capi/status.hpp"
+
+#include <exception>
+#include <new>
+#include <stdexcept>
+#include <string>
+
+#include "postlude/error.hpp"
+
+namespace postlude {
+namespace capi {
+namespace {
+
+struct LastError {
+  std::string storage;
+  const char* text = "";  // within storage, or a literal
+  int cuda_code = 0;
+};
+
+LastError& last_error() noexcept {
+  thread_local LastError error;
+  return error;
+}
+
+postlude_status keep(postlude_status status, const char* text) noexcept {
+  LastError& last = last_error();
+  try {
+    last.storage = text;
+    last.text = last.storage.c_str();
+  } catch (...) {
+    last.text = "out of memory while keeping the text of an error";
+  }
+  return status;
+}
+
+}  // namespace
+
+postlude_status record_exception() noexcept {
+  try {
+    throw;
+  } catch (const std::invalid_argument& error) {
+    return keep(POSTLUDE_INVALID_ARGUMENT, error.what());
+  } catch (const Unsupported& error) {
+    return keep(POSTLUDE_UNSUPPORTED, error.what());
+  } catch (const CudaError& error) {
+    last_error().cuda_code = error.code();
+    return keep(POSTLUDE_CUDA_ERROR, error.what());
+  } catch (const std::bad_alloc&) {
+    return keep(POSTLUDE_OUT_OF_MEMORY, "the host is out of memory");
+  } catch (const std::exception& error) {
+    return keep(POSTLUDE_INTERNAL_ERROR, error.what());
+  } catch (...) {
+    return keep(POSTLUDE_INTERNAL_ERROR, "an exception of an unknown type");
+  }
+}
+
+}  // namespace capi
+}  // namespace postlude
+
+const char* postlude_last_error(void) { return postlude::capi::last_error().text; }
+int32_t postlude_last_cuda_error(void) { return postlude::capi::last_error().cuda_code; }
+
+const char* postlude_status_name(postlude_status status) {
+  switch (status) {
+    case POSTLUDE_OK:
+      return "ok";
+    case POSTLUDE_INVALID_ARGUMENT:
+      return "invalid argument";
+    case POSTLUDE_UNSUPPORTED:
+      return "unsupported";
+    case POSTLUDE_CUDA_ERROR:
+      return "CUDA error";
+    case POSTLUDE_OUT_OF_MEMORY:
+      return "out of memory";
+    case POSTLUDE_INTERNAL_ERROR:
+      return "internal error";
+    default:
+      return "unknown status";
+  }
+}

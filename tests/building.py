@@ -1,0 +1,77 @@
+"""CMake, compilers and other commands as the tests of what is installed run them."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+CMAKE = shutil.which("cmake", path=PATH)
+# The languages of the programs in examples/, each with what it asks of CMake.
+LANGUAGES = ["c++17", "c++20", "c99"]
+RESULT_OF_EXAMPLES = "out = 3 4 4 3\n"
+
+
+def command(*arguments: object, fails: bool = False, **environment: str) -> str:
+    """What a command that must succeed, or must fail, prints."""
+    run = subprocess.run(
+        [str(argument) for argument in arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PATH": PATH, **environment},
+    )
+    assert (run.returncode != 0) == fails, run.stdout
+    return run.stdout
+
+
+def configure(source: Path, build: Path, *arguments: str, fails: bool = False) -> str:
+    """What CMake prints when it configures a project."""
+    generator = ["-GNinja"] if shutil.which("ninja", path=PATH) else []
+    python = f"-DPython_EXECUTABLE={sys.executable}"
+    return command(CMAKE, "-S", source, "-B", build, *generator, python, *arguments, fails=fails)
+
+
+def compile_all(build: Path) -> None:
+    """Builds a configured project."""
+    command(CMAKE, "--build", build, "--parallel", os.cpu_count() or 1)
+
+
+def read_cache(build: Path) -> dict[str, str]:
+    """The variables in a build's cache."""
+    text = (build / "CMakeCache.txt").read_text(encoding="utf-8")
+    return dict(re.findall(r"^(\w+):\w+=(.*)$", text, re.MULTILINE))
+
+
+def run_example(build: Path, language: str, package: Path, *arguments: str, **environment) -> str:
+    """What the example of a language prints, built alone against a CMake package in a folder."""
+    if language != "c99":  # which examples/c asks for itself
+        arguments += (f"-DCMAKE_CXX_STANDARD={language.removeprefix('c++')}",)
+        arguments += ("-DCMAKE_CXX_STANDARD_REQUIRED=ON", "-DCMAKE_CXX_EXTENSIONS=OFF")
+    configure(ROOT / "examples" / ("c" if language == "c99" else "cpp"), build, *arguments)
+    assert Path(read_cache(build)["postlude_DIR"]).is_relative_to(package)
+    compile_all(build)
+    (program,) = build.glob("postlude*_example")
+    return command(program, **environment)
+
+
+def exported_symbols(library: Path) -> list[str]:
+    """The names that a shared library defines for others."""
+    lines = command("nm", "-D", "--defined-only", "--format=posix", library).splitlines()
+    return [line.split()[0] for line in lines]
+
+
+def check_exports(library: Path) -> None:
+    """Expects names in postlude::v1, the type information of its classes and C functions: nothing
+    of postlude::detail, of the standard library's templates, CUTLASS or oneDNN."""
+    own = re.compile(r"_Z(N|NK|TIN|TSN|TVN)8postlude2v\d|postlude_")
+    symbols = exported_symbols(library)
+    assert any("6linear" in symbol for symbol in symbols)
+    assert [symbol for symbol in symbols if not own.match(symbol)] == []
+    header = (ROOT / "include" / "postlude" / "postlude.h").read_text(encoding="utf-8")
+    functions = re.findall(r"^POSTLUDE_API .*?\b(postlude_\w+)\(", header, re.MULTILINE | re.DOTALL)
+    assert len(functions) > 40
+    assert set(functions) <= set(symbols)
