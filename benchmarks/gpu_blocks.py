@@ -138,6 +138,7 @@ def capture_all(
         try:
             with contenders.library(name):
                 calls = contenders.calls(name, cell.block, cell.shape, cell.copies)
+                calls *= record["times_round"]
                 captured[name] = graphs.capture(
                     [partial(call, x) for call in calls], apart=options.apart
                 )
@@ -163,14 +164,18 @@ def judge_errors(
     record["wrong"] = [who for who in OURS if who in found and not found[who] <= limit]
 
 
-def measure(cell: Cell, m: int, clock: Clock, options: argparse.Namespace) -> dict[str, Any]:
-    """The cell's record, without its floor."""
+def measure(
+    cell: Cell, m: int, floor_us: float, clock: Clock, options: argparse.Namespace
+) -> dict[str, Any]:
+    """The cell's record."""
     record: dict[str, Any] = {
         "model": cell.model,
         "block": cell.block,
         "dtype": cell.dtype,
         "m": m,
         "copies": len(cell.copies),
+        "times_round": graphs.times_round(len(cell.copies), floor_us),
+        "floor_us": floor_us,
         "apart": options.apart,
         "skipped": {},
         "failed": {},
@@ -223,9 +228,8 @@ def run(options: argparse.Namespace, results: dict[str, Any], path: Path) -> lis
         if (model, block, name) not in cells:
             cells[model, block, name] = new_cell(model, block, name, options.copies)
         cell = cells[model, block, name]
-        record = measure(cell, m, clock, options)
+        record = measure(cell, m, cell.floor_us(m, ceilings), clock, options)
         record["run"] = len(results["runs"]) - 1
-        record["floor_us"] = cell.floor_us(m, ceilings)
         report.judge(record)
         done.append(record)
         put(results["records"], record)

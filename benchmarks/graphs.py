@@ -1,7 +1,7 @@
 """CUDA graphs of benchmark calls, the time of their replays by events, and the GPU's ceilings.
 
-A graph holds one call for each copy of the weights in turn, of so many copies that the L2 cache
-serves none of them.
+A graph holds calls for each copy of the weights in turn, of so many copies that the L2 cache serves
+none of them, and goes round as often as it takes to make its own start small beside them.
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ import torch
 
 DEVICE = "cuda"
 ROTATED_BYTES = 200_000_000  # over three times the 60 MB of an H200's L2
+# A graph's start takes some microseconds, which the calls of a short one would share.
+GRAPH_US = 1000.0
+MOST_CALLS = 256
 
 
 class Captured(NamedTuple):
@@ -30,6 +33,11 @@ class Captured(NamedTuple):
 def copies_beyond_cache(size: int) -> int:
     """How many copies of ``size`` bytes take turns: at least 2."""
     return max(2, math.ceil(ROTATED_BYTES / max(size, 1)))
+
+
+def times_round(copies: int, us: float) -> int:
+    """How many times a graph goes through the copies, for a call of ``us`` microseconds or more."""
+    return max(1, min(math.ceil(GRAPH_US / (copies * us)), MOST_CALLS // copies))
 
 
 @functools.cache

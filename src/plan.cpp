@@ -44,7 +44,8 @@ class Builder {
     add(step);
   }
 
-  // n = norm(x) and the product with it in one kernel, where there is one for that.
+  // The norm of x, or its statistics, and the product that takes them in one kernel, where there is
+  // one for that.
   bool gemm_with_norm(const NormCall& call, Gemm gemm) {
     gemm.norm = call;
     gemm.x = call.x;
@@ -159,6 +160,7 @@ NormCall base_norm(const char* op, const Builder& b, const TensorView& x, const 
   c.norm_bias = vector(norm.bias);
   c.eps = norm.eps;
   c.weight_offset = norm.weight_offset;
+  c.weights_static = b.context().weights_static;
   return c;
 }
 
@@ -225,7 +227,6 @@ Plan folded_plan(const QkvParams& p, const TensorView& out, Builder& b) {
   c.weight = c.norm_bias = Vector{};
   c.rstd_out = b.intermediate(1, DType::f32);
   if (f.kind == NormKind::layer) c.mean_out = b.intermediate(1, DType::f32);
-  b.norm(c);
   Gemm g = base_gemm("qkv", b, c.x, p.weight, false);
   g.weight = f.operand;
   g.row_scale = row_vector(c.rstd_out);
@@ -234,7 +235,10 @@ Plan folded_plan(const QkvParams& p, const TensorView& out, Builder& b) {
   g.shift = column_vector(f.shift);
   g.bias = vector(p.bias);
   g.out = b.at(out);
-  gemm_with_copy(b, g, same_memory(out, p.x));
+  const bool out_is_x = same_memory(out, p.x);
+  if (!out_is_x && b.gemm_with_norm(c, g)) return b.finish();
+  b.norm(c);
+  gemm_with_copy(b, g, out_is_x);
   return b.finish();
 }
 
@@ -272,6 +276,7 @@ Plan make_plan(const MlpParams& p, const TensorView& out, const PlanInput& input
   first.activation = p.activation;
   first.layout = p.layout;
   first.clamp = p.clamp.value_or(0.0f);
+  first.next_rows = out_features(p.weight_out);
   Rows r = first.x;
   bool done = false;  // the first product, with the norm in it
   if (sums || p.norm || p.residual_out || p.normed_out) {
@@ -303,6 +308,7 @@ Plan make_plan(const MlpParams& p, const TensorView& out, const PlanInput& input
     b.gemm(first);
   }
   Gemm second = base_gemm("mlp", b, first.out, p.weight_out, false);
+  second.last_rows = first.weight_rows();
   second.bias = vector(p.bias_out);
   second.residual = p.parallel_residual ? b.at(p.parallel_residual) : adds_r ? r : Rows{};
   second.out = b.at(out);

@@ -47,11 +47,11 @@ inline constexpr Sm90Override sm90_overrides[] = {
     {48, 1024, 4096, false, Sm90Kernel::swap, 48, 64, 1, 3},  // residual 5 %
     {48, 4800, 1600, false, Sm90Kernel::swap, 48, 64, 1, 1},  // scaled 11 %
     {48, 28672, 4096, true, Sm90Kernel::block, 64, 128, 2, 1},  // gated
-    {64, 1024, 4096, false, Sm90Kernel::swap, 32, 64, 1, 2},  // residual 4 %
+    {64, 1024, 4096, false, Sm90Kernel::swap, 64, 64, 1, 4},  // residual, in the block 7 %
     {64, 3072, 1024, false, Sm90Kernel::swap, 32, 64, 1, 1},  // scaled 10 %
     {64, 4096, 1024, false, Sm90Kernel::swap, 64, 64, 1, 1},  // gelu 18 %
     {64, 28672, 4096, true, Sm90Kernel::block, 64, 128, 2, 1},  // gated
-    {96, 1024, 4096, false, Sm90Kernel::swap, 96, 64, 1, 4},  // residual 13 %
+    {96, 1024, 4096, false, Sm90Kernel::swap, 96, 64, 1, 3},  // residual, in the block 4 %
     {96, 4096, 1024, false, Sm90Kernel::swap, 96, 64, 1, 1},  // gelu 13 %
     {256, 1024, 4096, false, Sm90Kernel::swap, 128, 64, 1, 2},  // residual 14 %
     {256, 6400, 1600, false, Sm90Kernel::block, 128, 112, 1, 1},  // gelu 4 %
