@@ -44,8 +44,7 @@ class Builder {
     add(step);
   }
 
-  // The norm of x, or its statistics, and the product that takes them in one kernel, where there is
-  // one for that.
+  // n = norm(x) and the product with it in one kernel, where there is one for that.
   bool gemm_with_norm(const NormCall& call, Gemm gemm) {
     gemm.norm = call;
     gemm.x = call.x;
@@ -227,6 +226,7 @@ Plan folded_plan(const QkvParams& p, const TensorView& out, Builder& b) {
   c.weight = c.norm_bias = Vector{};
   c.rstd_out = b.intermediate(1, DType::f32);
   if (f.kind == NormKind::layer) c.mean_out = b.intermediate(1, DType::f32);
+  b.norm(c);
   Gemm g = base_gemm("qkv", b, c.x, p.weight, false);
   g.weight = f.operand;
   g.row_scale = row_vector(c.rstd_out);
@@ -235,10 +235,7 @@ Plan folded_plan(const QkvParams& p, const TensorView& out, Builder& b) {
   g.shift = column_vector(f.shift);
   g.bias = vector(p.bias);
   g.out = b.at(out);
-  const bool out_is_x = same_memory(out, p.x);
-  if (!out_is_x && b.gemm_with_norm(c, g)) return b.finish();
-  b.norm(c);
-  gemm_with_copy(b, g, out_is_x);
+  gemm_with_copy(b, g, same_memory(out, p.x));
   return b.finish();
 }
 
@@ -276,7 +273,6 @@ Plan make_plan(const MlpParams& p, const TensorView& out, const PlanInput& input
   first.activation = p.activation;
   first.layout = p.layout;
   first.clamp = p.clamp.value_or(0.0f);
-  first.next_rows = out_features(p.weight_out);
   Rows r = first.x;
   bool done = false;  // the first product, with the norm in it
   if (sums || p.norm || p.residual_out || p.normed_out) {
@@ -308,7 +304,6 @@ Plan make_plan(const MlpParams& p, const TensorView& out, const PlanInput& input
     b.gemm(first);
   }
   Gemm second = base_gemm("mlp", b, first.out, p.weight_out, false);
-  second.last_rows = first.weight_rows();
   second.bias = vector(p.bias_out);
   second.residual = p.parallel_residual ? b.at(p.parallel_residual) : adds_r ? r : Rows{};
   second.out = b.at(out);

@@ -87,15 +87,9 @@ struct Gemm {
   Rows out;
   bool batch_invariant = false;
   bool weights_static = true;  // see Context::set_weights_static
-  // Weight rows of the product that runs right after this one, or of that before it; 0: none.
-  std::int64_t next_rows = 0;
-  std::int64_t last_rows = 0;
   // Where present x is its input, and what is multiplied is norm(x): see GemmKernel::takes_norm.
-  // But where the norm stores rstd, x is multiplied itself, and row_scale and row_mean are what the
-  // norm would store.
   std::optional<NormCall> norm;
 
-  bool own_statistics() const { return norm && norm->rstd_out.present; }
   std::int64_t weight_rows() const { return gated ? 2 * n : n; }
   // The first weight row of the (activated) gate half and of the up half.
   std::int64_t gate_row() const { return gated && layout == GateLayout::up_gate ? n : 0; }

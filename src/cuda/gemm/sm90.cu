@@ -40,22 +40,6 @@ const char* norm_refusal(const Gemm& g) {
   return nullptr;
 }
 
-// Null where the blocks can find the statistics of x themselves.
-const char* statistics_refusal(const Gemm& g) {
-  if (g.batch_invariant) return "batch_invariant, and its own statistics are of few rows";
-  if (g.m > sm90_statistics_rows) return "its own statistics are of up to 16 rows";
-  if (g.norm->x.data != g.x.data || g.norm->x.stride != g.x.stride || g.norm->residual.present ||
-      g.norm->bias.present) {
-    return "its own statistics are of x";
-  }
-  const EpilogueArgs e = epilogue_args(g);
-  const bool scaled = g.row_scale.present && g.row_mean.present == g.col_sum.present &&
-                      !g.col_scale.present && !g.residual.present && !g.gated &&
-                      g.activation == Activation::none && g.clamp == 0.0f &&
-                      g.out.dtype == g.x.dtype && e.out.vector && g.n % run_width == 0;
-  return scaled ? nullptr : "its own statistics scale the product and no more";
-}
-
 class Sm90Gemm final : public GemmKernel {
  public:
   const char* name() const override { return "cuda.sm90"; }
@@ -77,7 +61,6 @@ class Sm90Gemm final : public GemmKernel {
     if (g.gated && g.n % 8 != 0) return "a gated weight needs halves of a multiple of 8 rows";
     constexpr std::int64_t most = std::numeric_limits<int>::max() - 65536;
     if (g.m > most || g.k > most || g.weight_rows() > most) return "a size is over 2^31";
-    if (g.own_statistics()) return statistics_refusal(g);
     if (g.norm) return norm_refusal(g);
     return nullptr;
   }

@@ -34,9 +34,6 @@ struct Sm90Args {
   // memory; 0: x comes from memory.
   int norm_bytes = 0;
   NormArgs norm;
-  // Swapped block kernel of up to 16 rows: row_scale and row_mean are those of a norm of x, which
-  // the blocks find themselves.
-  bool own_statistics = false;
 };
 
 struct Sm90Launch {
@@ -52,8 +49,6 @@ inline constexpr int sm90_max_stages = 16;
 inline constexpr int sm90_norm_rows = 8;
 inline constexpr int sm90_norm_slots = 64;
 inline constexpr int sm90_norm_warps = 2;
-// The most rows of which a block of the swapped kernel finds the statistics itself.
-inline constexpr int sm90_statistics_rows = 16;
 // Tiles of k in a stage of the block kernel with swapped operands: two, where both are small.
 constexpr int sm90_swap_depth(int rows, int slots) { return rows + slots <= 112 ? 2 : 1; }
 // Of the block kernel's shared memory: barriers, bias and row scales, and what alignment takes.

@@ -306,10 +306,9 @@ __global__ void __launch_bounds__(S::threads, S::at_once)
   if (threadIdx.x == S::consumers) {
     release_successor();
     prefetch_maps(a);
-    const int readers = S::cluster * S::consumers / 32 + (a.own_statistics ? 1 : 0);
     for (int stage = 0; stage < a.stages; ++stage) {
       header.full[stage].init(1);
-      header.empty[stage].init(static_cast<std::uint32_t>(readers));
+      header.empty[stage].init(S::cluster * S::consumers / 32);
     }
     cutlass::arch::fence_barrier_init();
     cutlass::arch::fence_view_async_shared();
@@ -323,12 +322,7 @@ __global__ void __launch_bounds__(S::threads, S::at_once)
     if (threadIdx.x == S::consumers) producer.run();
     if (threadIdx.x >= S::consumers + 32) {
       await_predecessor();
-      const int lane = static_cast<int>(threadIdx.x) % 32;
-      stage_epilogue<S>(a, place, header, lane);
-      __syncwarp();
-      if constexpr (S::finds_statistics) {
-        if (a.own_statistics) own_statistics<S>(a, stages, header, lane);
-      }
+      stage_epilogue<S>(a, place, header, static_cast<int>(threadIdx.x) % 32);
       __syncwarp();
       cutlass::arch::NamedBarrier::arrive(S::consumers + 32, multiplied_barrier);
     }

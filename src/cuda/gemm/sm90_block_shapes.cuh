@@ -4,7 +4,6 @@
 
 #include "cuda/gemm/sm90_common.cuh"
 #include "cuda/gemm/sm90_norm.cuh"
-#include "cuda/gemm/sm90_statistics.cuh"
 
 namespace postlude {
 namespace detail {
@@ -50,7 +49,6 @@ struct BlockShape : BlockTile<T, Rows, Slots, Cluster, 1, 2> {
   static constexpr int group_rows = by_rows ? Rows / 2 : Rows;
   static constexpr int group_slots = by_rows ? Slots : Slots / 2;
   static constexpr bool norms = false;
-  static constexpr bool finds_statistics = false;
   static constexpr int at_once = group_rows * group_slots <= 64 * 128 ? 2 : 1;
   // Floats from one row of sums to the next: an odd multiple of 8 spreads the stores over all
   // banks.
@@ -88,7 +86,6 @@ struct SwapShape : BlockTile<T, Rows, Slots, Cluster, sm90_swap_depth(Rows, Slot
   using Base = BlockTile<T, Rows, Slots, Cluster, sm90_swap_depth(Rows, Slots), Slots / 64>;
   // It can normalise x itself.
   static constexpr bool norms = Rows == sm90_norm_rows && Slots == sm90_norm_slots;
-  static constexpr bool finds_statistics = Rows <= sm90_statistics_rows && Cluster == 1;
   static constexpr int at_once = Rows * Slots <= 128 * 128 ? 2 : 1;
   // Two rows, whose sums a thread stores, are 8 banks apart.
   static constexpr int pitch = Slots + 4;

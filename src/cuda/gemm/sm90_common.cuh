@@ -139,8 +139,7 @@ __device__ __forceinline__ void store_sums(const EpilogueArgs& e, const Sums& su
 // the loop takes them from there.
 __device__ inline void stage_row_scales(const Sm90Args& a, int row0, int rows, float* scale,
                                         float* mean, int thread) {
-  if (a.loop != EpilogueLoop::scaled || a.own_statistics) return;
-  if (thread >= rows || row0 + thread >= a.epilogue.m) return;
+  if (a.loop != EpilogueLoop::scaled || thread >= rows || row0 + thread >= a.epilogue.m) return;
   scale[thread] = a.epilogue.row_scale.at(row0 + thread);
   if (a.epilogue.row_mean.present()) mean[thread] = a.epilogue.row_mean.at(row0 + thread);
 }

@@ -26,35 +26,15 @@ std::int64_t k_stages(const Gemm& g, const Sm90Tile& t) {
 
 // Shared memory for the rows of x that a block normalises itself: its part of k.
 int norm_bytes(const Gemm& g, const Sm90Tile& t, int split) {
-  if (!g.norm || g.own_statistics()) return 0;
+  if (!g.norm) return 0;
   return static_cast<int>(ceil_div(k_stages(g, t), split)) * t.depth() * t.rows * sm90_tile_k * 2;
-}
-
-// Where two products of few rows follow each other and the first's blocks take most of the
-// multiprocessors, the second's are to find room beside them, and load their weights while those
-// still run; and so are the first's of the next call. Two of one product are not: each would have
-// half a multiprocessor while others have nothing to do.
-constexpr int first_bytes = 131 * 1024;
-constexpr int second_bytes = shared_bytes - 1024 - first_bytes;
-constexpr int most_rows_beside = 16;
-
-// Shared memory that a block may have.
-int shared_share(const Gemm& g, const Sm90Tile& t, int multiprocessors) {
-  const bool is_first = g.next_rows > 0;
-  const std::int64_t first = ceil_div(is_first ? g.weight_rows() : g.last_rows, t.slots);
-  const std::int64_t second = ceil_div(is_first ? g.next_rows : g.weight_rows(), t.slots);
-  const bool beside = t.kernel == Sm90Kernel::swap && t.rows <= most_rows_beside &&
-                      multiprocessors / 2 < first && first <= multiprocessors &&
-                      second <= multiprocessors;
-  if (!beside) return shared_bytes;
-  return is_first ? first_bytes : second_bytes;
 }
 
 // Stages where so many blocks are to run on a multiprocessor at once: all that fit, but no more
 // than the block's part of k has, as long as one block more would not fit.
-int stages_of(const Gemm& g, const Sm90Choice& c, int at_once, int share) {
+int stages_of(const Gemm& g, const Sm90Choice& c, int at_once) {
   const int others = sm90_header_bytes + norm_bytes(g, *c.tile, c.split);
-  const int bytes = share / at_once - (at_once > 1 ? 1024 : 0) - others;
+  const int bytes = shared_bytes / at_once - (at_once > 1 ? 1024 : 0) - others;
   const int most = std::min(bytes / c.tile->stage_bytes(), sm90_max_stages);
   const int least = (shared_bytes / (at_once + 1) - others) / c.tile->stage_bytes() + 1;
   const auto of_k = static_cast<int>(ceil_div(k_stages(g, *c.tile), c.split));
@@ -108,9 +88,8 @@ Sm90Choice choice_of(const Gemm& g, const Sm90Tile& t, int split, const DeviceSt
   // Where all blocks run at once, one a multiprocessor, none should take two: they get memory that
   // two do not fit beside.
   const bool two = clusters > clusters_at_once(device, t.cluster * split);
-  const int share = shared_share(g, t, device.sm_count);
-  c.at_once = t.at_once == 2 && two && stages_of(g, c, 2, share) >= least_stages ? 2 : 1;
-  c.stages = stages_of(g, c, c.at_once, share);
+  c.at_once = t.at_once == 2 && two && stages_of(g, c, 2) >= least_stages ? 2 : 1;
+  c.stages = stages_of(g, c, c.at_once);
   return c;
 }
 
@@ -118,9 +97,7 @@ Sm90Choice choice_of(const Gemm& g, const Sm90Tile& t, int split, const DeviceSt
 // which no quarter of a tile is left empty.
 bool suits(const Sm90Tile& t, const Gemm& g) {
   if (t.kernel != Sm90Kernel::swap) return !g.norm;
-  if (g.norm && !g.own_statistics()) {
-    return t.rows == sm90_norm_rows && t.slots == sm90_norm_slots;
-  }
+  if (g.norm) return t.rows == sm90_norm_rows && t.slots == sm90_norm_slots;
   if (g.m > 32 && t.rows >= 32 && ceil_div(g.m, t.rows) * t.rows <= g.m + g.m / 3) return true;
   for (const Sm90Tile& other : sm90_tiles()) {
     if (other.kernel == Sm90Kernel::swap && other.rows >= g.m && other.rows < t.rows) return false;
@@ -136,8 +113,8 @@ bool can_run(const Gemm& g, const Sm90Tile& t, EpilogueLoop loop) {
 
 bool can_split(const Gemm& g, const Sm90Tile& t, int split) {
   if (split == 1) return true;
-  return !t.ping_pong() && !g.batch_invariant && !g.own_statistics() &&
-         split <= max_cluster / t.cluster && split <= k_stages(g, t);
+  return !t.ping_pong() && !g.batch_invariant && split <= max_cluster / t.cluster &&
+         split <= k_stages(g, t);
 }
 
 // Calls function(choice) with all that could run a problem.
@@ -249,17 +226,17 @@ Sm90Choice best_choice(const Gemm& g, const DeviceState& device) {
 // Going through all tiles takes longer than a launch, so that what was chosen is kept for the next
 // call of the same shape. All that the choice looks at is among the arguments.
 Sm90Choice sm90_choose(const Gemm& g, const DeviceState& device) {
-  thread_local Memo<8, Sm90Choice, 256> choices;
+  thread_local Memo<6, Sm90Choice, 256> choices;
   std::int64_t clusters = 0;
   for (int size = 2; size <= max_cluster; ++size) {
     clusters = clusters * 256 + device.clusters_at_once[size];
   }
   const auto loop = static_cast<std::int64_t>(epilogue_loop(epilogue_args(g), g.x.dtype));
   const bool flags[] = {g.gated, g.activation != Activation::none, g.norm.has_value(),
-                        g.own_statistics(), g.batch_invariant};
+                        g.batch_invariant};
   std::int64_t kind = loop;
   for (const bool flag : flags) kind = 2 * kind + (flag ? 1 : 0);
-  return choices.get({g.m, g.n, g.k, kind, clusters, device.sm_count, g.next_rows, g.last_rows},
+  return choices.get({g.m, g.n, g.k, kind, clusters, device.sm_count},
                      [&] { return best_choice(g, device); });
 }
 
@@ -306,7 +283,6 @@ void sm90_launch(const Gemm& g, const Sm90Choice& c, ContextState& context) {
   a.split = c.split;
   a.stages = c.stages;
   if (g.norm) {
-    a.own_statistics = g.own_statistics();
     a.norm_bytes = norm_bytes(g, t, c.split);
     a.norm = norm_args(*g.norm);
     a.norm.split = row_split<__nv_bfloat16>(g.k);
