@@ -1,4 +1,4 @@
-"""DeepSpeed's fused-op layer as its contract states it, in plain torch: what the tests compare with.
+"""DeepSpeed's fused-op layer as its contract states it, in plain torch: what tests compare with.
 
 Written from the contract alone, in whatever dtype the arguments have; the tests pass float64. Every
 weight is (in, out), whatever layout the layer under test stores.
@@ -45,7 +45,7 @@ def zero(value):
     return 0 if value is None else value
 
 
-def mlp_gemm(c, x, residual, w1, w2, input_bias, bias, gamma, beta):
+def mlp_gemm(c, x, residual, w1, w2, input_bias, bias, gamma, beta):  # noqa: PLR0917
     """(output, residual_add, input afterwards, residual afterwards)."""
     if c["norm"] == "layer":
         r = x + residual + zero(input_bias) if c["mlp_after_attn"] else residual
@@ -66,7 +66,9 @@ def qkv_gemm(c, x, w, bias, gamma, beta):
     return n @ w + zero(bias), n
 
 
-def residual_add(c, h, r, add_bias, a=None, residual_add=None, ba=None, bf=None):
+def residual_add(  # noqa: PLR0917
+    c, h, r, add_bias, a=None, residual_add=None, ba=None, bf=None
+):
     p = c["mp_size"]
     if ba is None and bf is None:
         return (r + zero(a)) / p + h

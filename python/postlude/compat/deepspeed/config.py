@@ -98,11 +98,12 @@ class DeepSpeedInferenceConfig:
     num_kv: int = -1
     rope_theta: float = 10000
     invert_mask: bool = True
-    layer_id: int = dataclasses.field(default=-1, init=False)
-    epsilon: float = dataclasses.field(default=1e-12, init=False)
+    layer_id: int = dataclasses.field(init=False)
+    epsilon: float = dataclasses.field(init=False)
 
     def __post_init__(self, layer_norm_eps: float) -> None:
         self.epsilon = layer_norm_eps
+        self.layer_id = -1
         self._check()
 
     def _check(self) -> None:
