@@ -4,7 +4,9 @@ Usage: python deepspeed_worker.py RANK WORLD STORE DEVICE
 """
 
 import itertools
+import os
 import sys
+import traceback
 
 import cases
 import deepspeed_support as support
@@ -70,6 +72,7 @@ def check(options, group, rank, device):
     bound = 2e-6 if dtype is torch.float32 else 2e-3
     error = (actual.double() - y.double()).norm() / y.double().norm()
     assert error <= bound, f"{options}: {error:.2e}"
+    actual = actual.cpu()
     everyone = [torch.empty_like(actual) for _ in range(p)]
     dist.all_gather(everyone, actual, group=group)
     assert all(cases.same_bits(other, actual) for other in everyone)
@@ -77,7 +80,12 @@ def check(options, group, rank, device):
 
 def main(rank, world, store, device):
     torch.set_num_threads(1)
-    dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=world)
+    dist.init_process_group(
+        "gloo",
+        init_method=f"file://{store}",
+        rank=rank,
+        world_size=world,
+    )
     count = 0
     for p in (1, 2, 4):
         group = dist.new_group(list(range(p)))
@@ -97,4 +105,9 @@ def main(rank, world, store, device):
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4])
+    try:
+        main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4])
+    except BaseException:
+        traceback.print_exc()
+        sys.stderr.flush()
+        os._exit(1)  # without waiting for gloo, which may wait for the other ranks

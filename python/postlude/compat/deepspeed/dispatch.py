@@ -32,7 +32,7 @@ def run(
     try:
         if device.type not in _DEVICES:
             raise Unsupported(f"[{op}] device: expected cpu or cuda, got {device}")
-        lent = [lend(value) if isinstance(value, QuantizedWeight) else value for value in args]
+        lent = [lend(value) if type(value) is QuantizedWeight else value for value in args]
         return getattr(kernels, function)(*lent, **kwargs)
     except Unsupported as reason:
         allow_fallback(op, reason)

@@ -174,19 +174,20 @@ class DeepSpeedMLP(Parameters):
         bias_out: Tensor | None = None,
         **sums: Tensor | None,
     ) -> Tensor:
-        weights_ = parts.weight_in, parts.weight_out, parts.bias_in, bias_out
-        return self._run(
+        return dispatch.run(
+            self._name,
+            self.kernels,
             "mlp",
             names,
             x,
-            *weights_,
-            activation=parts.activation,
-            gated=parts.gated,
-            layout="up_gate",
+            parts.weight_in,
+            parts.weight_out,
+            parts.bias_in,
+            bias_out,
             norm=parts.norm,
             add_residual=add_residual,
+            **parts.options,
             **sums,
-            **self._op_options(),
         )
 
     def _norm(
@@ -194,7 +195,8 @@ class DeepSpeedMLP(Parameters):
     ) -> tuple[Tensor, Tensor]:
         options = {"batch_invariant": True} if self.batch_invariant else {}
         sums = {"residual": residual, "bias": bias}
-        return self._run("norm", _NAMES, input, parts.norm, **sums, **options)
+        terms: dict[str, Any] = {**sums, **options}
+        return dispatch.run(self._name, self.kernels, "norm", _NAMES, input, parts.norm, **terms)
 
     def _attention_sum(
         self, input: Tensor, residual: Tensor, bias: Tensor | None, **options: Any
@@ -221,6 +223,3 @@ class DeepSpeedMLP(Parameters):
             attention_bias=bias,
             final_bias=parts.bias_out,
         )
-
-    def _run(self, function: str, names: dict[str, str], *args: Any, **kwargs: Any) -> Any:
-        return dispatch.run(self._name, self.kernels, function, names, *args, **kwargs)

@@ -35,8 +35,7 @@ class Parts(NamedTuple):
     weight_out: Matrix | Weight
     bias_out: Tensor | None
     norm: Norm | None
-    activation: str
-    gated: bool
+    options: dict[str, Any]  # what else each call of mlp is given
 
 
 class Parameters(Bound):
@@ -138,8 +137,9 @@ class Parameters(Bound):
         if self.inter_w is None and weight_in is inter:  # a merged copy that stays as it is
             values = inter.values if isinstance(inter, QuantizedWeight) else inter
             size += values.nbytes
-        parts = Parts(weight_in, bias_in, weight_out, self.output_b, norm, activation, gated)
-        return parts, size
+        options = {"activation": activation, "gated": gated, "layout": "up_gate"}
+        options.update(self._op_options())
+        return Parts(weight_in, bias_in, weight_out, self.output_b, norm, options), size
 
     def _inter(self) -> tuple[Matrix, Tensor | None]:
         """The first product's weight (out, in) and bias, of a gated one [up; gate]."""
