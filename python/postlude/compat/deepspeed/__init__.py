@@ -12,6 +12,9 @@ import to change: constructors and ``forward`` take the same arguments in the sa
 - GELU is the tanh form, GATED_GELU the erf form. Biases and norm weights may also be float32.
 - Where no kernel of this build fits, PyTorch computes the same result; that is logged once for each
   op, and raises ``postlude.Unsupported`` where POSTLUDE_STRICT=1 is in the environment.
+- With ``config.use_triton`` the ops with products run on Triton's kernels, as ``TritonMLP`` does;
+  ``config.triton_autotune`` times their tiles once. What these do not compute ``postlude.ops``
+  does; that is logged, or refused, in the same way.
 - Errors name the op, the argument, what was expected and what came. RuntimeError where torch's grad
   mode is on and an argument requires grad.
 """
@@ -23,6 +26,7 @@ from .mlp import DeepSpeedMLP
 from .mlp_gemm import MLPGemmOp
 from .qkv_gemm import QKVGemmOp
 from .residual_add import ResidualAddOp
+from .triton_mlp import TritonMLP
 from .types import GATED_ACTIVATION_TYPES, ActivationFuncType, NormType
 from .vector_matmul import VectorMatMulOp
 
@@ -37,5 +41,6 @@ __all__ = [
     "NormType",
     "QKVGemmOp",
     "ResidualAddOp",
+    "TritonMLP",
     "VectorMatMulOp",
 ]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ... import Weight, ops
+from ... import Weight
 from ...norms import LayerNorm, RMSNorm
 from ...reference import QuantizedWeight
-from . import dispatch, weights
+from . import dispatch, triton_kernels, weights
 from .config import DeepSpeedInferenceConfig
 from .types import ActivationFuncType, NormType
 
@@ -27,17 +27,16 @@ _DTYPES = (torch.float32, torch.float16, torch.bfloat16)
 
 
 class BaseOp(torch.nn.Module):
-    """An op with its config, which is read at each call.
-
-    ``kernels`` has the functions of ``postlude.ops`` that the op calls; a subclass may bring its
-    own.
-    """
-
-    kernels: ClassVar[Any] = ops
+    """An op with its config, which is read at each call."""
 
     def __init__(self, config: DeepSpeedInferenceConfig) -> None:
         super().__init__()
         self.config = config
+
+    @property
+    def kernels(self) -> Any:
+        """The functions of ``postlude.ops`` that the op calls; Triton's with config.use_triton."""
+        return triton_kernels.select(self._name, self.config)
 
     def _run(self, function: str, names: Mapping[str, str], *args: Any, **kwargs: Any) -> Any:
         return dispatch.run(self._name, self.kernels, function, names, *args, **kwargs)

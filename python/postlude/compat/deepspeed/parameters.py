@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -39,13 +39,7 @@ class Parts(NamedTuple):
 
 
 class Parameters(Bound):
-    """A module with DeepSpeedMLP's parameters, and ``_ready``, which gives them as ``Parts``.
-
-    ``kernels`` has the functions of ``postlude.ops`` that the module calls: mlp, norm, and
-    pack_weight, unless weights are to stay as they are.
-    """
-
-    kernels: ClassVar[Any] = ops
+    """A module with DeepSpeedMLP's parameters, and ``_ready``, which gives them as ``Parts``."""
 
     inter_w: Tensor | None
     inter_b: Tensor | None
@@ -85,6 +79,12 @@ class Parameters(Bound):
                 setattr(self, name, None)
         else:
             self._allocate(hidden)
+
+    @property
+    def kernels(self) -> Any:
+        """The functions of ``postlude.ops`` that the module calls: mlp, norm, and pack_weight,
+        unless weights are to stay as they are."""
+        return ops
 
     @property
     def _name(self) -> str:
