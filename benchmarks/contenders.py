@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from report import ALSO, OURS, PEERS
 from shapes import Shape
 
-from postlude import LayerNorm, RMSNorm, nn, ops, reference
+from postlude import LayerNorm, RMSNorm, nn, ops, reference, triton
 
 Tensor = torch.Tensor
 Call = Callable[[Tensor], Tensor]
@@ -178,14 +178,14 @@ def on(form: Form, w: Weights) -> Call:
     return lambda x: form(x, w)
 
 
-def plain(kind: str, shape: Shape, w: Weights, **more: Any) -> Call:
-    """The block by ops, on plain weights; ``more`` goes to the op."""
+def plain(kind: str, shape: Shape, w: Weights, by: Any = ops, **more: Any) -> Call:
+    """The block by ops, or by another module of them, on plain weights; ``more`` goes to the op."""
     options: dict[str, Any] = {"norm": own_norm(w, shape), **more}
     if kind == "qkv":
-        return lambda x: ops.qkv(x, w.weight_in, w.bias_in, **options)
+        return lambda x: by.qkv(x, w.weight_in, w.bias_in, **options)
     weights = (w.weight_in, w.weight_out, w.bias_in, w.bias_out)
     options |= {"activation": shape.activation, "gated": shape.gated}
-    return lambda x: ops.mlp(x, *weights, **options)
+    return lambda x: by.mlp(x, *weights, **options)
 
 
 def exact(kind: str, shape: Shape, w: Weights, x: Tensor) -> Tensor:
@@ -225,6 +225,8 @@ def calls(name: str, kind: str, shape: Shape, copies: list[Copy]) -> list[Call]:
         return [plain(kind, shape, copy.weights) for copy in copies]
     if name == "invariant":
         return [plain(kind, shape, copy.weights, batch_invariant=True) for copy in copies]
+    if name == "triton":
+        return [plain(kind, shape, copy.weights, triton) for copy in copies]
     known = forms(kind, shape)
     form = known[name] if name in known else known.get("merged", known["eager"])
     if name in COMPILED:

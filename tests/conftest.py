@@ -11,6 +11,10 @@ import postlude
 REQUIRE_GPU = os.environ.get("POSTLUDE_REQUIRE_GPU", "") not in ("", "0")
 
 
+# Without a GPU Triton's kernels run in its interpreter, which must be asked for before its import.
+if not (REQUIRE_GPU or torch.cuda.is_available()):
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 # Without a GPU there is nothing in them to run.
 collect_ignore_glob = [] if REQUIRE_GPU or torch.cuda.is_available() else ["test_gpu_*.py"]
 

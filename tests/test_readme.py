@@ -1,7 +1,6 @@
 """The examples in the README are real: the Python one runs, the C++ one compiles."""
 
 import os
-import re
 import shlex
 import shutil
 import subprocess
@@ -9,16 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markdown import blocks
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
 def block(language: str) -> str:
     """The README's first block of code in a language."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    found = re.search(rf"```{language}\n(.*?)```", text, re.DOTALL)
-    assert found is not None
-    return found[1]
+    return blocks(ROOT / "README.md", language)[0]
 
 
 def test_python_example_runs():

@@ -18,6 +18,7 @@ from .ops import explain
 if TYPE_CHECKING:
     from . import nn as nn
     from . import reference as reference
+    from . import triton as triton
     from .optimize import optimize as optimize
 
 Unsupported = _C.Unsupported
@@ -38,7 +39,7 @@ __all__ = [
     "__version__",
 ]
 
-_LAZY = ("nn", "optimize", "reference")  # these import torch
+_LAZY = ("nn", "optimize", "reference", "triton")  # these import torch
 
 
 def __getattr__(name: str) -> Any:

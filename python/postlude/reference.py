@@ -67,9 +67,14 @@ class QuantizedWeight(NamedTuple):
 
 def exact(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     """Calls ``function`` with every floating-point tensor (also inside a norm) as float64."""
+    return in_dtype(torch.float64, function, *args, **kwargs)
+
+
+def in_dtype(dtype: torch.dtype, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Calls ``function`` with every floating-point tensor (also inside a norm) in ``dtype``."""
     return function(
-        *(_to_double(value) for value in args),
-        **{name: _to_double(value) for name, value in kwargs.items()},
+        *(_converted(value, dtype) for value in args),
+        **{name: _converted(value, dtype) for name, value in kwargs.items()},
     )
 
 
@@ -304,10 +309,10 @@ def _normalise(r: Tensor, norm: Norm | None) -> Tensor:
     return (r * rstd * (weight + norm.weight_offset)).to(r.dtype)
 
 
-def _to_double(value: Any) -> Any:
+def _converted(value: Any, dtype: torch.dtype) -> Any:
     if isinstance(value, Tensor):
-        return value.double() if value.is_floating_point() else value
+        return value.to(dtype) if value.is_floating_point() else value
     if isinstance(value, (LayerNorm, RMSNorm)):
         fields = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-        return type(value)(**{name: _to_double(field) for name, field in fields.items()})
+        return type(value)(**{name: _converted(field, dtype) for name, field in fields.items()})
     return value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -60,6 +60,12 @@ class Bound(torch.nn.Module):
         """The op made from the present parameters, and the extra bytes that it holds."""
         raise NotImplementedError
 
+    def _slots(self) -> Iterator[Slot]:
+        """The places that the op is made from."""
+        for module in self.modules():
+            for table in (module._parameters, module._modules):
+                yield from (Slot(table, name, value) for name, value in table.items())
+
     @property
     def batch_invariant(self) -> bool:
         """Whether row i of the result has the same bits whatever the number of rows is."""
@@ -111,12 +117,7 @@ class Bound(torch.nn.Module):
                 f"[{type(self).__name__}] a parameter changed, or the module was never called, "
                 "before this CUDA graph capture: call it once outside the capture first"
             )
-        slots = tuple(
-            Slot(table, name, value)
-            for module in self.modules()
-            for table in (module._parameters, module._modules)
-            for name, value in table.items()
-        )
+        slots = tuple(self._slots())
         contents = tuple(_content(value) for _, _, value in slots if isinstance(value, Tensor))
         with torch.no_grad():
             binding = Binding(*self._make(), slots, contents)

@@ -1,0 +1,1 @@
+"""Other libraries' names for what Postlude computes, one package a library."""
