@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from .._interop import _C
+from ..torch_library import _table
+from ..torch_library._bound import PREPARE, TRACE, Maker
+from ..torch_library._traced import is_traced
+
+_is_compiling = torch.compiler.is_compiling
 
 
 class Slot(NamedTuple):
@@ -56,8 +61,11 @@ class Bound(torch.nn.Module):
     _batch_invariant: bool = False
     _weights_static: bool = True
 
-    def _make(self) -> tuple[Any, int]:
-        """The op made from the present parameters, and the extra bytes that it holds."""
+    def _make(self, make: Maker = PREPARE) -> tuple[Any, int]:
+        """The op made from the present parameters, and the extra bytes that it holds.
+
+        With ``TRACE`` it is what stands for the op in a graph.
+        """
         raise NotImplementedError
 
     @property
@@ -95,14 +103,20 @@ class Bound(torch.nn.Module):
     def refresh(self) -> None:
         """Forgets the bound copy; the next call makes it again from the parameters."""
         self._binding = None
+        _table.forget(self.parameters())
 
     def _ready(self, x: Tensor) -> Any:
         """The op for the present parameters; RuntimeError where autograd would need a gradient."""
+        if _is_compiling() and is_traced(x):
+            if torch.is_grad_enabled():
+                _refuse_grad(type(self).__name__, x, self.parameters())
+            return self._make(TRACE)[0]
         binding = self._binding
         if binding is None or _C.changed(binding.slots, binding.contents):
             binding = self._bind()
         if torch.is_grad_enabled():
-            _refuse_grad(type(self).__name__, x, binding)
+            parameters = (content.tensor for content in binding.contents)
+            _refuse_grad(type(self).__name__, x, parameters)
         return binding.op
 
     def _bind(self) -> Binding:
@@ -120,9 +134,6 @@ class Bound(torch.nn.Module):
         contents = tuple(_content(value) for _, _, value in slots if isinstance(value, Tensor))
         with torch.no_grad():
             binding = Binding(*self._make(), slots, contents)
-        # Kernels may read weights ahead of time from now on, so what wrote them has to have ended.
-        for device in {content.tensor.device for content in contents if content.tensor.is_cuda}:
-            torch.cuda.current_stream(device).synchronize()
         self._binding = binding
         return binding
 
@@ -139,10 +150,10 @@ def _content(tensor: Tensor) -> Content:
     return Content(tensor, version, tensor.data_ptr(), tensor.detach())
 
 
-def _refuse_grad(module: str, x: Tensor, binding: Binding) -> None:
+def _refuse_grad(module: str, x: Tensor, parameters: Iterable[Tensor]) -> None:
     culprit = "the input" if x.requires_grad else ""
-    for content in binding.contents:
-        if content.tensor.requires_grad:
+    for parameter in parameters:
+        if parameter.requires_grad:
             culprit = culprit or "a parameter"
     if culprit:
         raise RuntimeError(

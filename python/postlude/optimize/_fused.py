@@ -18,6 +18,7 @@ from torch import Tensor
 from .. import ops
 from ..nn import _parts
 from ..nn._bound import Bound
+from ..torch_library._bound import PREPARE, Maker
 
 
 class Swapped(torch.nn.Module):
@@ -73,8 +74,8 @@ class FusedLayer(Bound, Swapped):
         """The bound ops that ``forward`` uses."""
         raise NotImplementedError
 
-    def _make(self) -> tuple[Any, int]:
-        bind = Binder(self.quantize, self._op_options())
+    def _make(self, make: Maker = PREPARE) -> tuple[Any, int]:
+        bind = Binder(make, {"quantize": self.quantize, **self._op_options()})
         bound = self._ops(bind)
         return bound, bind.packed_bytes
 
@@ -91,21 +92,19 @@ class FusedLayer(Bound, Swapped):
 class Binder:
     """Makes the bound ops of a layer from its modules, and counts the bytes that they hold."""
 
-    def __init__(self, quantize: str | None, options: dict[str, Any]) -> None:
-        self.quantize = quantize
+    def __init__(self, make: Maker, options: dict[str, Any]) -> None:
+        self.make = make
         self.options = options  # of every op
         self.packed_bytes = 0
 
     def linear(self, module: torch.nn.Module) -> ops.Linear:
         """x W^T + bias (+ residual)."""
-        weight, bias = self._weight(module)
-        return self._count(ops.Linear(weight, bias, **self.options))
+        return self._count(self.make.linear(_parts.source(module), **self.options))
 
     def qkv(self, *modules: torch.nn.Module, norm: torch.nn.Module | None = None) -> ops.Qkv:
         """The projections of ``modules``, one or several side by side, of norm(x)."""
-        weight, bias = self._weight(*modules)
-        op = ops.Qkv(weight, bias, norm=_parts.norm_value(norm), **self.options)
-        return self._count(op)
+        source = _parts.source(*modules)
+        return self._count(self.make.qkv(source, norm=_parts.norm_value(norm), **self.options))
 
     def mlp(
         self,
@@ -116,30 +115,19 @@ class Binder:
         gated: bool = False,
     ) -> ops.Mlp:
         """x + down(act(inputs(norm(x)))); gated inputs are gate and up, in one module or two."""
-        weight_in, bias_in = self._weight(*inputs)
-        weight_out, bias_out = self._weight(down)
-        op = ops.Mlp(
-            weight_in,
-            weight_out,
-            bias_in,
-            bias_out,
+        made = self.make.mlp(
+            _parts.source(*inputs),
+            _parts.source(down),
             activation=_activation_name(activation),
             gated=gated,
             norm=_parts.norm_value(norm),
             **self.options,
         )
-        return self._count(op)
+        return self._count(made)
 
-    def _weight(self, *modules: torch.nn.Module) -> tuple[Any, Tensor | None]:
-        weight, bias = _parts.merge(modules)
-        if self.quantize is None:
-            return weight, bias
-        quantized = ops.quantize_weight(weight, group="rows", groups=len(weight))
-        self.packed_bytes += quantized.bytes
-        return quantized, bias
-
-    def _count(self, op: Any) -> Any:
-        self.packed_bytes += op.packed_bytes
+    def _count(self, made: tuple[Any, int]) -> Any:
+        op, packed_bytes = made
+        self.packed_bytes += packed_bytes
         return op
 
 
@@ -160,6 +148,7 @@ def restore(layer: torch.nn.Module) -> None:
     """Undoes ``fuse``; does nothing to a layer that is not fused."""
     if not isinstance(layer, FusedLayer):
         return
+    layer.refresh()
     for module in (layer.core(layer), layer):
         assert isinstance(module, Swapped)
         module.__class__ = module._original
