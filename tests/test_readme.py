@@ -1,4 +1,4 @@
-"""The examples in the README are real: the Python one runs, the C++ one compiles."""
+"""The examples in the README and in docs are real: the Python ones run, the C++ one compiles."""
 
 import os
 import re
@@ -13,18 +13,30 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def block(language: str) -> str:
-    """The README's first block of code in a language."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    found = re.search(rf"```{language}\n(.*?)```", text, re.DOTALL)
-    assert found is not None
-    return found[1]
+README = ROOT / "README.md"
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """A page's blocks of code in a language."""
+    text = page.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_of_a_page_run(page, tmp_path, monkeypatch):
+    """In order and in one namespace, in a directory of their own."""
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for example in blocks(page, "python"):
+        exec(compile(example, page.name, "exec"), names)
 
 
 def test_python_example_runs():
     torch = pytest.importorskip("torch")
     names: dict[str, Any] = {}
-    exec(compile(block("python"), "README.md", "exec"), names)
+    exec(compile(blocks(README, "python")[0], "README.md", "exec"), names)
     assert names["y"].shape == (2, 7, 64)
     assert torch.isfinite(names["y"]).all()
     # What the comment in the example says that ops.mlp computes, in double precision.
@@ -50,5 +62,5 @@ def test_cpp_example_compiles():
         pytest.skip("no C++ compiler")
     command = [*compiler, "-std=c++17", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]
     command += [f"-I{ROOT / 'include'}", "-x", "c++", "-"]
-    run = subprocess.run(command, input=block("cpp"), capture_output=True, text=True)
+    run = subprocess.run(command, input=blocks(README, "cpp")[0], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .._interop import _C
 from ..torch_library import _table
-from ..torch_library._bound import PREPARE, TRACE, Maker
+from ..torch_library._bound import PREPARE, TRACE, Maker, refuse_grad
 from ..torch_library._traced import is_traced
 
 _is_compiling = torch.compiler.is_compiling
@@ -107,16 +107,13 @@ class Bound(torch.nn.Module):
 
     def _ready(self, x: Tensor) -> Any:
         """The op for the present parameters; RuntimeError where autograd would need a gradient."""
-        if _is_compiling() and is_traced(x):
-            if torch.is_grad_enabled():
-                _refuse_grad(type(self).__name__, x, self.parameters())
+        if _is_compiling() and is_traced(x):  # then the operators refuse gradients
             return self._make(TRACE)[0]
         binding = self._binding
         if binding is None or _C.changed(binding.slots, binding.contents):
             binding = self._bind()
         if torch.is_grad_enabled():
-            parameters = (content.tensor for content in binding.contents)
-            _refuse_grad(type(self).__name__, x, parameters)
+            refuse_grad(type(self).__name__, [x], (content.tensor for content in binding.contents))
         return binding.op
 
     def _bind(self) -> Binding:
@@ -148,15 +145,3 @@ class Bound(torch.nn.Module):
 def _content(tensor: Tensor) -> Content:
     version = None if tensor.is_inference() else tensor._version
     return Content(tensor, version, tensor.data_ptr(), tensor.detach())
-
-
-def _refuse_grad(module: str, x: Tensor, parameters: Iterable[Tensor]) -> None:
-    culprit = "the input" if x.requires_grad else ""
-    for parameter in parameters:
-        if parameter.requires_grad:
-            culprit = culprit or "a parameter"
-    if culprit:
-        raise RuntimeError(
-            f"[{module}] {culprit} requires grad, and this layer is for inference only: "
-            "call the model under torch.inference_mode() or torch.no_grad()"
-        )

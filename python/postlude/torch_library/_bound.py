@@ -8,7 +8,7 @@ copy, kept in ``_table``, is shared with the eager layer and made again when a p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -32,10 +32,6 @@ class Source(NamedTuple):
     weights: Sequence[Tensor]
     biases: Sequence[Tensor | None]
     transposed: bool = False
-
-    def tensors(self) -> list[Tensor]:
-        """All that there are, weights first."""
-        return [*self.weights, *(bias for bias in self.biases if bias is not None)]
 
     def merged(self) -> tuple[Tensor, Tensor | None]:
         """One weight (sum of out, in), and one bias: zeros where only some have one."""
@@ -64,25 +60,6 @@ def _weight(source: Source, quantize: str | None) -> tuple[Any, Tensor | None, i
     return quantized, bias, quantized.bytes
 
 
-def _norm_tensors(norm: Any) -> list[Tensor]:
-    given = give_norm(norm)
-    tensors = (given.get("norm_weight"), given.get("norm_bias"))
-    return [tensor for tensor in tensors if tensor is not None]
-
-
-def _form(source: Source) -> tuple[Any, ...]:
-    """Which tensors there are, and how they lie."""
-    return (len(source.weights), *(bias is None for bias in source.biases), source.transposed)
-
-
-def _norm_form(norm: Any) -> Any:
-    """All of a norm but its tensors."""
-    if norm is None:
-        return None
-    rest = (norm.weight is None, getattr(norm, "bias", None) is None)
-    return norm.kind, norm.eps, getattr(norm, "weight_offset", 0.0), *rest
-
-
 # What the operators' schemas have as defaults, so that a key is the same whoever asks.
 _COMMON: dict[str, Any] = {"batch_invariant": False, "weights_static": True}
 _LINEAR: dict[str, Any] = {"activation": None, "gated": False, **_COMMON}
@@ -90,17 +67,20 @@ _MLP: dict[str, Any] = {"activation": None, "gated": False, "add_residual": True
 
 
 class _Prepare:
-    """Makes bound ops, or finds those made before: (op, extra bytes that it holds)."""
+    """Makes bound ops, or finds those made before: each (op, extra bytes that it holds)."""
 
-    def __init__(self, name: str | None = None) -> None:
-        self.name = name  # of the operator that asks, if one does
+    def __init__(self, operator: str | None = None, short: Any = None) -> None:
+        self.operator = operator  # that asks, if one does
+        self.short = short  # a key under which it looks first
 
-    def _get(self, key: Any, tensors: list[Tensor], make: _table.Make) -> tuple[Any, int]:
+    def _get(self, key: Any, tensors: _table.Tensors, make: _table.Make) -> tuple[Any, int]:
         entry = _table.find(key, tensors)
-        if entry is None and self.name is None:
+        if entry is None and self.operator is None:
             entry = _table.add(key, tensors, make)
         elif entry is None:
-            entry = _table.add_in_graph(self.name or "", key, tensors, make)
+            entry = _table.add_in_graph(str(self.operator), key, tensors, make)
+        if self.short is not None:
+            _table.put(self.short, tensors, entry)
         return entry.op, entry.packed_bytes
 
     def linear(
@@ -114,8 +94,8 @@ class _Prepare:
             op = ops.Linear(weight, bias, **options)
             return op, op.packed_bytes + extra
 
-        key = ("linear", _form(source), quantize, *options.values())
-        return self._get(key, source.tensors(), make)
+        key = ("linear", source.transposed, quantize, *options.values())
+        return self._get(key, [*source.weights, *source.biases], make)
 
     def qkv(
         self, source: Source, *, norm: Any = None, quantize: str | None = None, **options: Any
@@ -128,8 +108,9 @@ class _Prepare:
             op = ops.Qkv(weight, bias, norm=norm, **options)
             return op, op.packed_bytes + extra
 
-        key = ("qkv", _form(source), _norm_form(norm), quantize, *options.values())
-        return self._get(key, [*source.tensors(), *_norm_tensors(norm)], make)
+        form, tensors = _norm_parts(norm)
+        key = ("qkv", source.transposed, quantize, *form, *options.values())
+        return self._get(key, [*source.weights, *source.biases, *tensors], make)
 
     def mlp(
         self,
@@ -149,8 +130,17 @@ class _Prepare:
             op = ops.Mlp(weight_in, weight_out, bias_in, bias_out, norm=norm, **options)
             return op, op.packed_bytes + extra_in + extra_out
 
-        key = ("mlp", _form(first), _form(last), _norm_form(norm), quantize, *options.values())
-        return self._get(key, [*first.tensors(), *last.tensors(), *_norm_tensors(norm)], make)
+        form, tensors = _norm_parts(norm)
+        key = ("mlp", first.transposed, quantize, *form, *options.values())
+        tensors = [*first.weights, *first.biases, *last.weights, *last.biases, *tensors]
+        return self._get(key, tensors, make)
+
+
+def _norm_parts(norm: Any) -> tuple[tuple[Any, ...], _table.Tensors]:
+    """All of a norm but its tensors, and these: weight and bias."""
+    given = give_norm(norm)
+    tensors = [given.pop("norm_weight", None), given.pop("norm_bias", None)]
+    return tuple(given.values()), tensors
 
 
 class _TracedLinear:
@@ -226,26 +216,60 @@ Maker = _Prepare | _Trace
 PREPARE, TRACE = _Prepare(), _Trace()
 
 
+def refuse_grad(op: str, inputs: Iterable[Any], parameters: Iterable[Any]) -> None:
+    """RuntimeError where a tensor requires grad; for where grad mode is on."""
+    culprit = ""
+    for name, tensors in (("the input", inputs), ("a parameter", parameters)):
+        for tensor in tensors:
+            if not culprit and isinstance(tensor, Tensor) and tensor.requires_grad:
+                culprit = name
+    if culprit:
+        raise RuntimeError(
+            f"[{op}] {culprit} requires grad, and this layer is for inference only: "
+            "call the model under torch.inference_mode() or torch.no_grad()"
+        )
+
+
+def _refuse(op: str, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+    """``refuse_grad`` for the arguments of an operator, whose lists hold the parameters."""
+    norm = [kwargs.get("norm_weight"), kwargs.get("norm_bias")]
+    lists = [tensor for each in args if isinstance(each, (list, tuple)) for tensor in each]
+    refuse_grad(op, [*args, kwargs.get("parallel_residual")], [*lists, *norm])
+
+
 def _bound_linear(
     x: Tensor,
     weight: list[Tensor],
     bias: list[Tensor | None],
     residual: Tensor | None = None,
     **options: Any,
-) -> Tensor:
+) -> Any:
+    key = ("bound_linear", *options.items())
+    entry = _table.find(key, [*weight, *bias])
+    if entry is not None:
+        return entry.op(x, residual)
     source = Source(weight, bias, options.pop("transposed", False))
-    op, _ = _Prepare("bound_linear").linear(source, **options)
-    y: Tensor = op(x, residual)
-    return y
+    op, _ = _Prepare("bound_linear", key).linear(source, **options)
+    return op(x, residual)
 
 
 def _bound_qkv(
-    x: Tensor, weight: list[Tensor], bias: list[Tensor | None], **options: Any
-) -> Tensor:
-    source, norm = Source(weight, bias, options.pop("transposed", False)), take_norm(options)
-    op, _ = _Prepare("bound_qkv").qkv(source, norm=norm, **options)
-    y: Tensor = op(x)
-    return y
+    x: Tensor,
+    weight: list[Tensor],
+    bias: list[Tensor | None],
+    *,
+    norm_weight: Tensor | None = None,
+    norm_bias: Tensor | None = None,
+    **options: Any,
+) -> Any:
+    key = ("bound_qkv", *options.items())
+    entry = _table.find(key, [*weight, *bias, norm_weight, norm_bias])
+    if entry is not None:
+        return entry.op(x)
+    source = Source(weight, bias, options.pop("transposed", False))
+    norm = take_norm(options, norm_weight, norm_bias)
+    op, _ = _Prepare("bound_qkv", key).qkv(source, norm=norm, **options)
+    return op(x)
 
 
 def _bound_mlp(
@@ -255,14 +279,20 @@ def _bound_mlp(
     weight_out: list[Tensor],
     bias_out: list[Tensor | None],
     *inputs: Tensor | None,
+    norm_weight: Tensor | None = None,
+    norm_bias: Tensor | None = None,
+    parallel_residual: Tensor | None = None,
     **options: Any,
-) -> Tensor:
-    transposed, norm = options.pop("transposed", False), take_norm(options)
-    parallel = options.pop("parallel_residual", None)
+) -> Any:
+    key = ("bound_mlp", *options.items())
+    entry = _table.find(key, [*weight_in, *bias_in, *weight_out, *bias_out, norm_weight, norm_bias])
+    if entry is not None:
+        return entry.op(x, *inputs, add_residual=parallel_residual)
+    transposed = options.pop("transposed", False)
     first, last = Source(weight_in, bias_in, transposed), Source(weight_out, bias_out, transposed)
-    op, _ = _Prepare("bound_mlp").mlp(first, last, norm=norm, **options)
-    y: Tensor = op(x, *inputs, add_residual=parallel)
-    return y
+    norm = take_norm(options, norm_weight, norm_bias)
+    op, _ = _Prepare("bound_mlp", key).mlp(first, last, norm=norm, **options)
+    return op(x, *inputs, add_residual=parallel_residual)
 
 
 def _merged_fake(weights: list[Tensor], transposed: bool) -> Tensor:
@@ -296,21 +326,40 @@ def _bound_mlp_fake(
     return mlp_fake(x, first, last, **options)
 
 
+def _refusing(op: str, kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """The kernel, which refuses tensors that require grad: a bound op does not know of its own."""
+
+    def refusing(*args: Any, **kwargs: Any) -> Any:
+        if torch.is_grad_enabled():
+            _refuse(op, args, kwargs)
+        return kernel(*args, **kwargs)
+
+    return refusing
+
+
 _INPUTS = "Tensor x, Tensor[] weight, Tensor?[] bias"
 
 register(
     "bound_linear",
     f"({_INPUTS}, Tensor? residual=None, *, str? activation=None, bool gated=False, {_FORM}) "
     "-> Tensor",
-    _bound_linear,
+    _refusing("bound_linear", _bound_linear),
     _bound_linear_fake,
+    _refuse,
 )
-register("bound_qkv", f"({_INPUTS}, *, {NORM}, {_FORM}) -> Tensor", _bound_qkv, _bound_qkv_fake)
+register(
+    "bound_qkv",
+    f"({_INPUTS}, *, {NORM}, {_FORM}) -> Tensor",
+    _refusing("bound_qkv", _bound_qkv),
+    _bound_qkv_fake,
+    _refuse,
+)
 register(
     "bound_mlp",
     "(Tensor x, Tensor[] weight_in, Tensor?[] bias_in, Tensor[] weight_out, Tensor?[] bias_out, "
     "Tensor? residual=None, Tensor? input_bias=None, *, str? activation=None, bool gated=False, "
     f"{NORM}, bool add_residual=True, Tensor? parallel_residual=None, {_FORM}) -> Tensor",
-    _bound_mlp,
+    _refusing("bound_mlp", _bound_mlp),
     _bound_mlp_fake,
+    _refuse,
 )

@@ -43,12 +43,15 @@ _RESIDUAL_ADD = (
 )
 
 
-def take_norm(options: dict[str, Any]) -> LayerNorm | RMSNorm | None:
+def take_norm(
+    options: dict[str, Any], norm_weight: Tensor | None = None, norm_bias: Tensor | None = None
+) -> LayerNorm | RMSNorm | None:
     """Takes the norm out of an operator's keyword arguments. ValueError for an unknown kind."""
     given = {name: options.pop(name) for name in _NORM_ARGUMENTS if name in options}
-    kind, weight, eps = given.get("norm"), given.get("norm_weight"), given.get("eps", 0.0)
+    kind, eps = given.get("norm"), given.get("eps", 0.0)
+    weight, bias = given.get("norm_weight", norm_weight), given.get("norm_bias", norm_bias)
     if kind == "layer":
-        return LayerNorm(weight, given.get("norm_bias"), eps)
+        return LayerNorm(weight, bias, eps)
     if kind == "rms":
         return RMSNorm(weight, eps, given.get("weight_offset", 0.0))
     if kind is not None:
@@ -164,10 +167,14 @@ _NORMED = "Tensor(b!)? normed_out=None"
 _RESIDUAL = "Tensor(c!)? residual_out=None"
 
 register("linear", f"({_LINEAR}) -> Tensor", ops.linear, linear_fake)
-register("linear.out", f"({_LINEAR}, Tensor(a!) out) -> ()", _writing(ops.linear), _writing(linear_fake))
+register(
+    "linear.out", f"({_LINEAR}, Tensor(a!) out) -> ()", _writing(ops.linear), _writing(linear_fake)
+)
 register("qkv", f"({_QKV}) -> Tensor", _qkv, qkv_fake)
 register("qkv.normed", f"({_QKV}) -> (Tensor, Tensor)", _qkv_normed, _pair_fake(qkv_fake))
-register("qkv.out", f"({_QKV}, Tensor(a!) out, {_NORMED}) -> ()", _writing(_qkv), _writing(qkv_fake))
+register(
+    "qkv.out", f"({_QKV}, Tensor(a!) out, {_NORMED}) -> ()", _writing(_qkv), _writing(qkv_fake)
+)
 register("mlp", f"({_MLP}) -> Tensor", _mlp, mlp_fake)
 register(
     "mlp.all",

@@ -18,16 +18,22 @@ OPERATORS: list[str] = []
 """The qualified names of all that is registered, ``name`` or ``name.overload``."""
 
 
-def register(name: str, schema: str, kernel: Callable[..., Any], fake: Callable[..., Any]) -> None:
+def register(
+    name: str,
+    schema: str,
+    kernel: Callable[..., Any],
+    fake: Callable[..., Any],
+    refuse: Callable[..., None] | None = None,
+) -> None:
     """Registers ``postlude::name`` for the CPU and CUDA, and its fake kernel for tracing.
 
-    The fake kernel also refuses tensors that require grad: what a compiler makes of the traced
-    graph no longer shows it.
+    The fake kernel also refuses tensors that require grad, by ``refuse`` or in the words of the
+    kernel: what a compiler makes of the traced graph no longer shows it.
     """
 
     def traced(*args: Any, **kwargs: Any) -> Any:
         if torch.is_grad_enabled():
-            refuse_grad(name, args, kwargs)
+            (refuse or refuse_grad)(name, args, kwargs)
         return fake(*args, **kwargs)
 
     _LIBRARY.define(name + schema, tags=_TAGS)

@@ -5,68 +5,88 @@ from __future__ import annotations
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
+from operator import is_
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+Tensors = list[Tensor | None]  # that an op is made from, in a fixed order; the first is a weight
 Make = Callable[[], tuple[Any, int]]
 
 
-class _Entry(NamedTuple):
-    """A bound op, the extra bytes that it holds, and the tensors that it was made from."""
+class Entry(NamedTuple):
+    """A bound op, the extra bytes that it holds, and what it was made from."""
 
     op: Any
     packed_bytes: int
-    refs: tuple[weakref.ref[Tensor], ...]
-    state: list[tuple[int, int | None]]
-    aliases: tuple[Tensor, ...]  # so that no address comes back with other values
+    refs: Sequence[Callable[[], Tensor | None]]
+    state: list[Any]
+    aliases: list[Tensor]  # so that no address comes back with other values
 
 
 # By the id of the first tensor, with which the entries die, and by what is bound to it.
-_entries: dict[int, dict[Any, _Entry]] = {}
+_entries: dict[int, dict[Any, Entry]] = {}
 
 
-def _state(tensors: Iterable[Tensor]) -> list[tuple[int, int | None]]:
-    return [(t.data_ptr(), None if t.is_inference() else t._version) for t in tensors]
+def _absent() -> None:
+    """Stands for the reference to a tensor that is not there."""
 
 
-def find(key: Any, tensors: Sequence[Tensor]) -> _Entry | None:
+def _state(tensors: Tensors) -> list[Any]:
+    """Where the values lie and how often they changed, which torch does not count for tensors made
+    under inference_mode."""
+    present = [tensor for tensor in tensors if tensor is not None]
+    try:
+        return [(tensor.data_ptr(), tensor._version) for tensor in present]
+    except RuntimeError:
+        return [(t.data_ptr(), None if t.is_inference() else t._version) for t in present]
+
+
+def find(key: Any, tensors: Tensors) -> Entry | None:
     """The entry of this key made from these very tensors, if none has changed since."""
     kept = _entries.get(id(tensors[0]))
     entry = None if kept is None else kept.get(key)
     if entry is None or len(entry.refs) != len(tensors):
         return None
-    for ref, tensor in zip(entry.refs, tensors, strict=True):
-        if ref() is not tensor:
-            return None
+    if not all(map(is_, [ref() for ref in entry.refs], tensors)):
+        return None
     return entry if entry.state == _state(tensors) else None
 
 
-def add(key: Any, tensors: Sequence[Tensor], make: Make) -> _Entry:
-    """A new entry, in the place of an older one of this key."""
+def put(key: Any, tensors: Tensors, entry: Entry) -> None:
+    """Keeps an entry under a key, and drops the outdated ones of the same first tensor."""
     first = id(tensors[0])
-    aliases, state = tuple(tensor.detach() for tensor in tensors), _state(tensors)
+    kept = _entries.get(first)
+    if kept is None:
+        weakref.finalize(tensors[0], _entries.pop, first, None).atexit = False
+        kept = {}
+    current = {k: e for k, e in kept.items() if e.state == _state([ref() for ref in e.refs])}
+    _entries[first] = {**current, key: entry}
+
+
+def add(key: Any, tensors: Tensors, make: Make) -> Entry:
+    """A new entry."""
+    present = [tensor for tensor in tensors if tensor is not None]
+    state, aliases = _state(tensors), [tensor.detach() for tensor in present]
     with torch.no_grad():
         op, packed_bytes = make()
     # Kernels may read weights ahead of time from now on, so what wrote them has to have ended.
-    for device in {tensor.device for tensor in tensors if tensor.is_cuda}:
+    for device in _gpus(tensors):
         torch.cuda.current_stream(device).synchronize()
-    refs = tuple(weakref.ref(tensor) for tensor in tensors)
-    entry = _Entry(op, packed_bytes, refs, state, aliases)
-    if first not in _entries:
-        weakref.finalize(tensors[0], _entries.pop, first, None).atexit = False
-    _entries.setdefault(first, {})[key] = entry
+    refs = [_absent if tensor is None else weakref.ref(tensor) for tensor in tensors]
+    entry = Entry(op, packed_bytes, refs, state, aliases)
+    put(key, tensors, entry)
     return entry
 
 
-def add_in_graph(name: str, key: Any, tensors: Sequence[Tensor], make: Make) -> _Entry:
+def add_in_graph(name: str, key: Any, tensors: Tensors, make: Make) -> Entry:
     """``add`` for an operator, which may run where a CUDA graph is warmed up or captured.
 
     RuntimeError inside a capture. While torch warms a graph up, all that this thread allocates goes
     to the graph's own pool; what the entry holds must not, so another thread makes it.
     """
-    devices = {tensor.device for tensor in tensors if tensor.is_cuda}
+    devices = _gpus(tensors)
     if not devices:
         return add(key, tensors, make)
     if torch.cuda.is_current_stream_capturing():
@@ -76,25 +96,29 @@ def add_in_graph(name: str, key: Any, tensors: Sequence[Tensor], make: Make) -> 
         )
     for device in devices:
         torch.cuda.current_stream(device).synchronize()
-    results: list[Any] = []
+    made: list[Entry] = []
+    failed: list[BaseException] = []
 
     def work() -> None:
         try:
-            with torch.cuda.device(tensors[0].device):
-                results.append(add(key, tensors, make))
+            with torch.cuda.device(next(iter(devices))):
+                made.append(add(key, tensors, make))
         except BaseException as error:
-            results.append(error)
+            failed.append(error)
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    if isinstance(results[0], BaseException):
-        raise results[0]
-    entry: _Entry = results[0]
-    return entry
+    if failed:
+        raise failed[0]
+    return made[0]
 
 
 def forget(tensors: Iterable[Tensor]) -> None:
     """Drops all entries whose first tensor is one of these."""
     for tensor in tensors:
         _entries.pop(id(tensor), None)
+
+
+def _gpus(tensors: Tensors) -> set[torch.device]:
+    return {tensor.device for tensor in tensors if tensor is not None and tensor.is_cuda}
