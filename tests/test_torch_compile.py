@@ -211,6 +211,7 @@ def test_requires_grad_is_refused(fullgraph, device):
             function(x)
         assert not call(x.detach()).requires_grad
         module.weight.requires_grad_()
+        torch._dynamo.reset()  # torch 2.11 has no guard on that of a parameter
         with pytest.raises(RuntimeError, match="a parameter requires grad, and this layer is for"):
             call(x.detach())
         with pytest.raises(RuntimeError, match=r"\[bound_linear\] a parameter requires grad"):
@@ -326,10 +327,8 @@ def test_export_of_a_layer(make, strict, device):
 
 def test_export_saved_and_loaded_in_another_process(tmp_path):
     model = optimized("Llama")
-    length = torch.export.Dim("length", min=2, max=32)
-    program = torch.export.export(
-        Logits(model), (tokens(5),), dynamic_shapes=({1: length},), strict=False
-    )
+    length = torch.export.Dim.DYNAMIC
+    program = torch.export.export(Logits(model), (tokens(5),), dynamic_shapes=({1: length},))
     ids = tokens(7)
     torch.export.save(program, tmp_path / "model.pt2")
     torch.save({"ids": ids, "logits": logits(model, ids)}, tmp_path / "expected.pt")

@@ -348,6 +348,17 @@ def test_options_and_companions_tell_copies_apart():
                 assert same_bits(y, ops.Linear(weight, bias, activation=activation)(x))
 
 
+def test_the_places_and_strides_of_companions_tell_copies_apart():
+    x, first, second, bias = tensor(3, 16), tensor(16, 16), tensor(16, 16), tensor(16)
+    call = torch.ops.postlude.bound_linear
+    for other in (second, second.t()):
+        for biases in ([bias, None], [None, bias]):
+            y = call(x, [first, other], biases)
+            zeros = torch.zeros(16)
+            merged = torch.cat([zeros if each is None else each for each in biases])
+            assert same_bits(y, ops.Linear(torch.cat([first, other]), merged)(x))
+
+
 def test_inference_tensors_are_bound():
     with torch.inference_mode():
         module, x = nn.Linear(16, 8), tensor(3, 16)
