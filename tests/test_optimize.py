@@ -70,6 +70,7 @@ DECODERS = [
     gpt2,
     llama,
     lambda: gpt2(activation_function="relu", n_inner=40, scale_attn_by_inverse_layer_idx=True),
+    lambda: gpt2(reorder_and_upcast_attn=True),
     lambda: llama(attention_bias=True, mlp_bias=True, head_dim=16, num_key_value_heads=4),
 ]
 MODELS = [encoder, gpt2, llama]
@@ -377,7 +378,6 @@ def test_decoders_of_bert_and_cross_attention_are_skipped():
 def test_other_options_are_skipped():
     skipped(encoder(hidden_act="tanh"), "unknown activation", count=2)
     skipped(encoder(chunk_size_feed_forward=7), "chunk_size_feed_forward", count=2)
-    skipped(gpt2(reorder_and_upcast_attn=True), "reorder_and_upcast_attn", count=2)
 
 
 def test_dtypes_without_kernels_are_skipped():

@@ -27,7 +27,7 @@ def logical(module: torch.nn.Module) -> tuple[Tensor, Tensor | None]:
         )
     if isinstance(module, torch.nn.Linear):
         return weight.detach(), None if bias is None else bias.detach()
-    if type(module).__name__ == "Conv1D":
+    if any(base.__name__ == "Conv1D" for base in type(module).__mro__):
         return weight.detach().t(), None if bias is None else bias.detach()
     raise TypeError(f"expected torch.nn.Linear or Conv1D, got {type(module).__name__}")
 

@@ -9,12 +9,14 @@ from typing import Any
 import torch
 
 from . import bert, gpt2, llama
-from ._fused import FusedLayer, fuse, obstacle
+from ._check import obstacle
+from ._layer import FusedLayer, fuse
 from .report import Fused, Report, Skipped
 
 __all__ = ["Fused", "Report", "Skipped", "optimize"]
 
 _FAMILIES = (bert, gpt2, llama)
+_KINDS = {name: kind for family in _FAMILIES for name, kind in family.LAYERS.items()}
 
 
 def optimize(
@@ -45,18 +47,19 @@ def optimize(
     report = Report(type(model).__name__, quantize)
     before = {layer for layer in model.modules() if isinstance(layer, FusedLayer)}
     for path, layer in list(model.named_modules()):
-        family = _family(layer)
-        if layer in before or family is not None:
-            reason = _fuse_layer(layer, family, quantize)
+        kind = _kind(layer)
+        if layer in before or kind is not None:
+            reason = _fuse_layer(layer, kind, quantize)
             if reason is None:
-                report.fused.append(Fused(path, layer.FUSES, tuple(layer.kept(layer).items())))
+                kept = tuple(layer.kept(layer).items())
+                report.fused.append(Fused(path, layer.operations(), kept))
                 report.layers.append(layer)
             else:
                 report.skipped.append(Skipped(path, reason))
         elif _unknown_layer(layer):
             report.skipped.append(Skipped(path, f"a {type(layer).__name__}, of unknown structure"))
     if not report.fused and not report.skipped:
-        known = ", ".join(name for family in _FAMILIES for name in family.LAYERS)
+        known = ", ".join(_KINDS)
         report.skipped.append(Skipped("", f"no layer of a known kind: {known} of transformers"))
     if strict and report.skipped:
         message = f"[optimize] not everything could be fused\n{report}"
@@ -68,10 +71,10 @@ def optimize(
     return report
 
 
-def _family(layer: torch.nn.Module) -> Any:
+def _kind(layer: torch.nn.Module) -> type[FusedLayer] | None:
     if not type(layer).__module__.startswith("transformers.models."):
         return None
-    return next((family for family in _FAMILIES if type(layer).__name__ in family.LAYERS), None)
+    return _KINDS.get(type(layer).__name__)
 
 
 def _unknown_layer(module: torch.nn.Module) -> bool:
@@ -79,19 +82,20 @@ def _unknown_layer(module: torch.nn.Module) -> bool:
     return any(base.__name__ == "GradientCheckpointingLayer" for base in type(module).__mro__)
 
 
-def _fuse_layer(layer: torch.nn.Module, family: Any, quantize: str | None) -> str | None:
+def _fuse_layer(layer: Any, kind: Any, quantize: str | None) -> str | None:
     """Fuses the layer, or leaves it alone and says why."""
     if isinstance(layer, FusedLayer):
         same = layer.quantize == quantize
         return None if same else f"already fused with quantize={layer.quantize!r}"
     reason: str | None
     try:
-        reason = obstacle(layer, family.Layer) or family.obstacle(layer)
+        kind = kind.choose(layer)
+        reason = obstacle(layer, kind)
     except AttributeError as error:  # a part that layers of this kind have
         reason = f"of unknown structure: {error}"
     if reason is None:
         try:
-            fuse(layer, family.Layer, quantize)
+            fuse(layer, kind, quantize)
         except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
             reason = str(error)
     return reason

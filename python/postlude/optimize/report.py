@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ._fused import FusedLayer, restore
+from ._layer import FusedLayer, restore
 
 
 @dataclass(frozen=True)
