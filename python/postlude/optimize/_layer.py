@@ -62,7 +62,8 @@ class FusedLayer(Bound, Swapped):
     RETURNS_WEIGHTS: ClassVar[bool] = False  # (y, attention weights) instead of y
 
     quantize: str | None = None
-    _defaults: ClassVar[dict[str, Any]]
+    _defaults: ClassVar[dict[str, Any]]  # of the arguments of the original forward
+    _path: ClassVar[list[str]]  # to the attention
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -72,6 +73,7 @@ class FusedLayer(Bound, Swapped):
             cls._defaults = {
                 each.name: each.default for each in given if each.default is not each.empty
             }
+            cls._path = cls.PARTS.attention.split(".")
 
     # About the original layer, before it is fused
 
@@ -130,7 +132,9 @@ class FusedLayer(Bound, Swapped):
             )
         run = self._start(hidden_states)
         given = {**self._defaults, **dict(zip(self.ARGUMENTS, args, strict=False)), **kwargs}
-        attention = self.get_submodule(self.PARTS.attention)
+        attention: Any = self
+        for name in self._path:
+            attention = attention._modules[name]
         context, *weights = attention(run.qkv(hidden_states), **self._passed(run, given))
         y = self._finish(run, context, hidden_states)
         return (y, *weights) if self.RETURNS_WEIGHTS else y
@@ -166,10 +170,10 @@ def fuse(layer: Any, kind: type[FusedLayer], quantize: str | None) -> None:
 def _stand_still(projections: list[torch.nn.Module]) -> None:
     start = 0
     for module in projections:
-        end = start + len(_parts.logical(module)[0])
+        length = len(_parts.logical(module)[0])
         exchange(module, Done)
-        module.columns = (start, end) if len(projections) > 1 else None  # type: ignore[assignment]
-        start = end
+        module.columns = (start, length) if len(projections) > 1 else None  # type: ignore
+        start += length
 
 
 def restore(layer: torch.nn.Module) -> None:
