@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import sys
 import types
+from collections.abc import Container
 from typing import Any
 
 import torch
 
-from . import bert, gpt2, llama
+from . import bert, bloom, falcon, gemma, gpt2, gptj, llama, mixtral, neox, opt, t5, vit
 from ._check import obstacle
 from ._layer import FusedLayer, fuse
 from .report import Fused, Report, Skipped
 
 __all__ = ["Fused", "Report", "Skipped", "optimize"]
 
-_FAMILIES = (bert, gpt2, llama)
-_KINDS = {name: kind for family in _FAMILIES for name, kind in family.LAYERS.items()}
+_FAMILIES = (bert, bloom, falcon, gemma, gpt2, gptj, llama, mixtral, neox, opt, t5, vit)
+# By the name of the layer's class.
+KINDS = {name: kind for family in _FAMILIES for name, kind in family.LAYERS.items()}
 
 
 def optimize(
@@ -25,10 +27,12 @@ def optimize(
     """Fuses every layer of a known kind inside ``model``, in place, and reports what was done; see
     ``Report``.
 
-    Known are the layers of BERT and its kin (``bert.LAYERS``), of GPT-2, and of Llama and its kin
-    (``llama.LAYERS``) in Hugging Face transformers 5, wherever they stand in the module tree. In
-    each, the query, key and value projections become one product (with the norm before them), the
-    attention output projection adds the residual, and the feed-forward block is one call.
+    Known are the layers of Hugging Face transformers 5 that ``KINDS`` names, wherever they stand in
+    the module tree: of BERT, RoBERTa and their kin, ViT, CLIP, T5, GPT-2, GPT-J, GPT-NeoX, OPT,
+    BLOOM, Falcon, Llama, Mistral, Qwen2, Qwen3, Phi-3 and Gemma, and of Mixtral all but the
+    experts. In each, the query, key and value projections become one product (with the norm before
+    them), the attention output projection adds the residual, and the feed-forward block is one
+    call.
     The parameters, the keys of the state_dict, the caches and the attention implementation stay as
     they are; only this instance changes. The layers then run for inference only.
 
@@ -46,8 +50,17 @@ def optimize(
         raise ValueError(f"[optimize] quantize: expected None or 'int8', got {quantize!r}")
     report = Report(type(model).__name__, quantize)
     before = {layer for layer in model.modules() if isinstance(layer, FusedLayer)}
+    closed: tuple[str, ...] = ()  # what stands in there is left alone
     for path, layer in list(model.named_modules()):
-        kind = _kind(layer)
+        if path.startswith(closed):
+            continue
+        if _is(layer, t5.BLOCKS):
+            reason = t5.obstacle(layer)
+            if reason is not None:
+                report.skipped.append(Skipped(path, reason))
+                closed = (*closed, f"{path}.")
+            continue
+        kind = KINDS[type(layer).__name__] if _is(layer, KINDS) else None
         if layer in before or kind is not None:
             reason = _fuse_layer(layer, kind, quantize)
             if reason is None:
@@ -59,8 +72,9 @@ def optimize(
         elif _unknown_layer(layer):
             report.skipped.append(Skipped(path, f"a {type(layer).__name__}, of unknown structure"))
     if not report.fused and not report.skipped:
-        known = ", ".join(_KINDS)
+        known = ", ".join(KINDS)
         report.skipped.append(Skipped("", f"no layer of a known kind: {known} of transformers"))
+    report.outside += _outside(model, report)
     if strict and report.skipped:
         message = f"[optimize] not everything could be fused\n{report}"
         report.layers = [layer for layer in report.layers if layer not in before]
@@ -71,10 +85,21 @@ def optimize(
     return report
 
 
-def _kind(layer: torch.nn.Module) -> type[FusedLayer] | None:
-    if not type(layer).__module__.startswith("transformers.models."):
-        return None
-    return _KINDS.get(type(layer).__name__)
+def _outside(model: torch.nn.Module, report: Report) -> list[Skipped]:
+    """The modules with parameters of their own that stand in no layer of the report."""
+    paths = [item.path for item in report.fused] + [item.path for item in report.skipped]
+    layers = tuple(f"{path}." for path in paths if path)
+    return [
+        Skipped(path, f"a {type(module).__name__} outside the layers")
+        for path, module in model.named_modules()
+        if next(module.parameters(recurse=False), None) is not None
+        and not f"{path}.".startswith(layers)
+    ]
+
+
+def _is(layer: torch.nn.Module, names: Container[str]) -> bool:
+    kind = type(layer)
+    return kind.__module__.startswith("transformers.models.") and kind.__name__ in names
 
 
 def _unknown_layer(module: torch.nn.Module) -> bool:

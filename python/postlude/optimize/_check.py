@@ -47,7 +47,8 @@ def _classes(layer: torch.nn.Module, kind: type[FusedLayer]) -> str | None:
 
 def _parts(layer: torch.nn.Module, kind: type[FusedLayer]) -> str | None:
     """The parts are all there, each of the kind known, and nothing else has parameters."""
-    present, fused, kept = dict(layer.named_modules()), kind.PARTS.fused, kind.kept(layer)
+    present: dict[str, Any] = dict(layer.named_modules())
+    fused, kept = kind.PARTS.fused, kind.kept(layer)
     for path in (*fused, kind.PARTS.activation):
         if path not in present:
             return f"it has no {path}"
@@ -61,6 +62,15 @@ def _parts(layer: torch.nn.Module, kind: type[FusedLayer]) -> str | None:
                 return f"{path} has parameters of a special kind"
         elif own and not _within(path, kept):
             return f"{path or 'the layer'} has parameters that are not known"
+    return several_dtypes({path: present[path] for path in fused if path not in kind.PARTS.norms})
+
+
+def several_dtypes(linears: dict[str, Any]) -> str | None:
+    """That the weights of these layers, by their paths, are not all of one dtype, or None."""
+    first, *others = ((path, linear.weight.dtype) for path, linear in linears.items())
+    for path, dtype in others:
+        if dtype != first[1]:
+            return f"weights of several dtypes: {first[0]} has {first[1]}, {path} has {dtype}"
     return None
 
 

@@ -130,6 +130,8 @@ class FusedLayer(Bound, Swapped):
                 f"[{type(self).__name__}] expected at most {len(self.ARGUMENTS)} arguments after "
                 f"hidden_states, got {len(args)}"
             )
+        if hidden_states.stride(-1) != 1:  # a transposed convolution, as in the kin of ViT
+            hidden_states = hidden_states.contiguous()
         run = self._start(hidden_states)
         given = {**self._defaults, **dict(zip(self.ARGUMENTS, args, strict=False)), **kwargs}
         attention: Any = self
