@@ -43,7 +43,6 @@ ENCODERS = [
 
 DECODERS = [
     gpt2,
-    inputs_of,
     llama,
     lambda: gpt2(activation_function="relu", n_inner=40, scale_attn_by_inverse_layer_idx=True),
     lambda: gpt2(reorder_and_upcast_attn=True),
