@@ -202,10 +202,13 @@ def test_a_changed_projection(name):
 
 
 @every_model
-def test_a_hook_on_a_projection(name):
+def test_a_hook_on_a_projection_or_the_attention(name):
     model = decoder(name)
     model.model.layers[0].mlp.down_proj.register_forward_hook(lambda *_: None)
     left_alone(model, "mlp.down_proj has hooks", ["model.layers.0"])
+    model = decoder(name)
+    model.model.layers[1].self_attn.register_forward_hook(lambda *_: None)
+    left_alone(model, "self_attn has hooks", ["model.layers.1"])
 
 
 @every_model
