@@ -28,7 +28,7 @@ def _is_transposed(module: torch.nn.Module) -> bool:
         )
     if isinstance(module, torch.nn.Linear):
         return False
-    if type(module).__name__ == "Conv1D":
+    if any(base.__name__ == "Conv1D" for base in type(module).__mro__):
         return True
     raise TypeError(f"expected torch.nn.Linear or Conv1D, got {type(module).__name__}")
 
