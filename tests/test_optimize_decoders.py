@@ -7,13 +7,21 @@ from functools import partial
 import pytest
 import test_optimize
 import torch
-from test_optimize import ENCODER, Adapter, check, check_generation, mask_of, run, scrambled, tokens
+from tiny_models import (
+    GROUPED,
+    Adapter,
+    check,
+    check_generation,
+    mask_of,
+    run,
+    tiny,
+    tokens,
+)
 
 import postlude
 
 transformers = pytest.importorskip("transformers")
 
-SIZES = {**ENCODER, "num_key_value_heads": 2}
 NAMES = ["Llama", "Mistral", "Qwen2", "Qwen3", "Phi3"]
 SLIDING = {"use_sliding_window": True, "sliding_window": 4, "max_window_layers": 1}
 VARIANTS = [
@@ -26,14 +34,29 @@ VARIANTS = [
     ("Phi3", {"sliding_window": 4, "num_key_value_heads": 4}),
     ("Phi3", {"resid_pdrop": 0.1, "partial_rotary_factor": 0.5}),
 ]
+EVERY_KIND = [
+    test_optimize.test_cache_holds_the_same_keys_and_values,
+    partial(test_optimize.test_hidden_states_and_attentions_are_still_recorded, called_before=True),
+    partial(test_optimize.test_copies_of_a_fused_model, twin_of=copy.deepcopy),
+    partial(
+        test_optimize.test_copies_of_a_fused_model,
+        twin_of=lambda model: pickle.loads(pickle.dumps(model)),
+    ),
+    test_optimize.test_revert,
+    test_optimize.test_state_dict_round_trip,
+    test_optimize.test_only_this_instance_changes,
+    test_optimize.test_int8,
+    test_optimize.test_inference_only,
+]
+every_test = pytest.mark.parametrize(
+    "test", EVERY_KIND, ids=lambda test: getattr(test, "func", test).__name__
+)
 every_model = pytest.mark.parametrize("name", NAMES)
 every_variant = pytest.mark.parametrize(("name", "options"), VARIANTS)
 
 
 def decoder(name, **options):
-    torch.manual_seed(0)
-    config = getattr(transformers, f"{name}Config")(**{"head_dim": 8} | SIZES | options)
-    return scrambled(getattr(transformers, f"{name}ForCausalLM")(config))
+    return tiny(f"{name}Config", f"{name}ForCausalLM", **{"head_dim": 8} | GROUPED | options)
 
 
 # Results
@@ -110,26 +133,7 @@ def test_attention_is_called_with_the_same_options(name, options):
 # The model stays what it was
 
 
-@pytest.mark.parametrize(
-    "test",
-    [
-        test_optimize.test_cache_holds_the_same_keys_and_values,
-        partial(
-            test_optimize.test_hidden_states_and_attentions_are_still_recorded, called_before=True
-        ),
-        partial(test_optimize.test_copies_of_a_fused_model, twin_of=copy.deepcopy),
-        partial(
-            test_optimize.test_copies_of_a_fused_model,
-            twin_of=lambda model: pickle.loads(pickle.dumps(model)),
-        ),
-        test_optimize.test_revert,
-        test_optimize.test_new_weights_are_taken_up,
-        test_optimize.test_only_this_instance_changes,
-        test_optimize.test_int8,
-        test_optimize.test_inference_only,
-    ],
-    ids=lambda test: getattr(test, "func", test).__name__,
-)
+@every_test
 @every_model
 def test_what_holds_for_every_kind(name, test):
     """The same tests as those of the other kinds of model."""
@@ -142,23 +146,6 @@ def test_dropout_in_training_mode_is_an_error(name):
     postlude.optimize(model, strict=True)
     with pytest.raises(RuntimeError, match=r"dropout.*eval"):
         run(model, tokens())
-
-
-@every_model
-def test_state_dict_round_trip(name):
-    model, other, ids = decoder(name), scrambled(decoder(name)), tokens()
-    plain = copy.deepcopy(model)
-    expected = run(model, ids)
-    postlude.optimize(model, strict=True)
-    run(model, ids)
-    state = model.state_dict()
-    assert list(state) == list(plain.state_dict())
-    assert all(torch.equal(state[key], value) for key, value in plain.state_dict().items())
-    kept = copy.deepcopy(state)
-    model.load_state_dict(other.state_dict())
-    torch.testing.assert_close(run(model, ids), run(other, ids), rtol=1e-4, atol=1e-5)
-    other.load_state_dict(kept)
-    assert torch.equal(run(other, ids), expected)
 
 
 # The Report
@@ -215,10 +202,13 @@ def test_a_changed_projection(name):
 
 
 @every_model
-def test_a_hook_on_a_projection(name):
+def test_a_hook_on_a_projection_or_the_attention(name):
     model = decoder(name)
     model.model.layers[0].mlp.down_proj.register_forward_hook(lambda *_: None)
     left_alone(model, "mlp.down_proj has hooks", ["model.layers.0"])
+    model = decoder(name)
+    model.model.layers[1].self_attn.register_forward_hook(lambda *_: None)
+    left_alone(model, "self_attn has hooks", ["model.layers.1"])
 
 
 @every_model
@@ -251,12 +241,11 @@ def test_parts_of_another_kind():
 
 
 def test_layers_of_unknown_structure_are_named():
-    sizes = {**SIZES, "head_dim": 8, "layer_types": ["full_attention"] * 2}
-    model = scrambled(transformers.Gemma2ForCausalLM(transformers.Gemma2Config(**sizes)))
+    model = tiny("Olmo2Config", "Olmo2ForCausalLM", **GROUPED)
     paths = ["model.layers.0", "model.layers.1"]
-    report = left_alone(model, "a Gemma2DecoderLayer, of unknown structure", paths)
+    report = left_alone(model, "a Olmo2DecoderLayer, of unknown structure", paths)
     assert not report.fused
     both = torch.nn.ModuleDict({"known": decoder("Qwen2"), "unknown": model})
     paths = [f"unknown.{path}" for path in paths]
-    report = left_alone(both, "a Gemma2DecoderLayer, of unknown structure", paths)
+    report = left_alone(both, "a Olmo2DecoderLayer, of unknown structure", paths)
     assert [item.path for item in report.fused] == ["known.model.layers.0", "known.model.layers.1"]

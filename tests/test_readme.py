@@ -1,4 +1,4 @@
-"""The examples in the README are real: the Python one runs, the C++ one compiles."""
+"""The examples in the README and in docs are real: the Python ones run, the C++ one compiles."""
 
 import os
 import shlex
@@ -13,9 +13,27 @@ from markdown import blocks
 ROOT = Path(__file__).resolve().parent.parent
 
 
+# The other pages have tests of their own, which look at the results as well.
+PAGES = [
+    page
+    for page in sorted((ROOT / "docs").glob("*.md"))
+    if page.stem not in ("deepspeed", "huggingface")
+]
+
+
 def block(language: str) -> str:
     """The README's first block of code in a language."""
     return blocks(ROOT / "README.md", language)[0]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_examples_of_a_page_run(page, tmp_path, monkeypatch):
+    """In order and in one namespace, in a directory of their own."""
+    pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, Any] = {}
+    for example in blocks(page, "python"):
+        exec(compile(example, page.name, "exec"), names)
 
 
 def test_python_example_runs():

@@ -149,4 +149,21 @@ def _other(kind: type) -> Adapter:
     )
 
 
+def tracing() -> bool:
+    """Whether torch.compile or torch.export traces a call now, in any thread.
+
+    ``postlude.torch_library`` puts torch's own function in its place.
+    """
+    compiler = getattr(sys.modules.get("torch"), "compiler", None)
+    is_compiling = getattr(compiler, "is_compiling", None)
+    return is_compiling is not None and bool(is_compiling())
+
+
+def traced() -> Any:
+    """The module whose functions take the place of the core's while torch traces."""
+    from .torch_library import _traced
+
+    return _traced
+
+
 _C.set_adapter_factory(adapter_for)

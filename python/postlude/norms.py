@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, ClassVar
 
-_REQUIRED: Any = object()
+_REQUIRED: Any = None  # not an object() of its own, whose identity torch.compile does not know
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -26,7 +26,7 @@ class LayerNorm:
     kind: ClassVar[str] = "layer"
 
     def __post_init__(self) -> None:
-        if self.eps is _REQUIRED:
+        if self.eps is None:
             raise TypeError(
                 "[LayerNorm] eps: expected a number, got nothing; it comes from the model"
             )

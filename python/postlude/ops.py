@@ -41,6 +41,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from . import _interop
 from ._interop import _C
 from .norms import LayerNorm, RMSNorm
 
@@ -86,7 +87,8 @@ def linear(
     z = x W^T + bias; h = act(z), or act(z_gate) * z_up where gated; out = residual + alpha * h.
     ``residual`` has out's shape. See the module for dtypes, options and errors.
     """
-    return _C.linear(
+    core = _interop.traced() if _interop.tracing() else _C
+    return core.linear(
         x,
         weight,
         bias,
@@ -121,7 +123,8 @@ def qkv(
     n = norm(x); y = n W^T + bias. ``normed_out``, where given, receives n. See the module for
     dtypes and errors.
     """
-    return _C.qkv(
+    core = _interop.traced() if _interop.tracing() else _C
+    return core.qkv(
         x,
         weight,
         bias,
@@ -169,7 +172,8 @@ def mlp(
     ``residual_out`` and ``normed_out`` receive them whether returned or not. See the module for
     dtypes, options and errors.
     """
-    return _C.mlp(
+    core = _interop.traced() if _interop.tracing() else _C
+    return core.mlp(
         x,
         weight_in,
         weight_out,
@@ -212,7 +216,8 @@ def norm(
     ``add_after`` are (*, H), ``bias`` is (H,). ``out`` receives n and ``residual_out`` r. See the
     module for dtypes and errors.
     """
-    return _C.norm(x, norm, residual, bias, add_after, out, residual_out, stream, batch_invariant)
+    core = _interop.traced() if _interop.tracing() else _C
+    return core.norm(x, norm, residual, bias, add_after, out, residual_out, stream, batch_invariant)
 
 
 def residual_add(
@@ -239,7 +244,8 @@ def residual_add(
 
     ValueError for another form or mp_size < 1. See the module for dtypes and the other errors.
     """
-    return _C.residual_add(
+    core = _interop.traced() if _interop.tracing() else _C
+    return core.residual_add(
         hidden_state,
         residual,
         form,

@@ -9,6 +9,11 @@ import torch
 from torch import Tensor
 
 from .._interop import _C
+from ..torch_library import _table
+from ..torch_library._bound import PREPARE, TRACE, Maker, refuse_grad
+from ..torch_library._traced import is_traced
+
+_is_compiling = torch.compiler.is_compiling
 
 
 class Slot(NamedTuple):
@@ -56,8 +61,11 @@ class Bound(torch.nn.Module):
     _batch_invariant: bool = False
     _weights_static: bool = True
 
-    def _make(self) -> tuple[Any, int]:
-        """The op made from the present parameters, and the extra bytes that it holds."""
+    def _make(self, make: Maker = PREPARE) -> tuple[Any, int]:
+        """The op made from the present parameters, and the extra bytes that it holds.
+
+        With ``TRACE`` it is what stands for the op in a graph.
+        """
         raise NotImplementedError
 
     def _slots(self) -> Iterator[Slot]:
@@ -101,14 +109,17 @@ class Bound(torch.nn.Module):
     def refresh(self) -> None:
         """Forgets the bound copy; the next call makes it again from the parameters."""
         self._binding = None
+        _table.forget(self.parameters())
 
     def _ready(self, x: Tensor) -> Any:
         """The op for the present parameters; RuntimeError where autograd would need a gradient."""
+        if _is_compiling() and is_traced(x):  # then the operators refuse gradients
+            return self._make(TRACE)[0]
         binding = self._binding
         if binding is None or _C.changed(binding.slots, binding.contents):
             binding = self._bind()
         if torch.is_grad_enabled():
-            _refuse_grad(type(self).__name__, x, binding)
+            refuse_grad(type(self).__name__, [x], (content.tensor for content in binding.contents))
         return binding.op
 
     def _bind(self) -> Binding:
@@ -121,9 +132,6 @@ class Bound(torch.nn.Module):
         contents = tuple(_content(value) for _, _, value in slots if isinstance(value, Tensor))
         with torch.no_grad():
             binding = Binding(*self._make(), slots, contents)
-        # Kernels may read weights ahead of time from now on, so what wrote them has to have ended.
-        for device in {content.tensor.device for content in contents if content.tensor.is_cuda}:
-            torch.cuda.current_stream(device).synchronize()
         self._binding = binding
         return binding
 
@@ -138,15 +146,3 @@ class Bound(torch.nn.Module):
 def _content(tensor: Tensor) -> Content:
     version = None if tensor.is_inference() else tensor._version
     return Content(tensor, version, tensor.data_ptr(), tensor.detach())
-
-
-def _refuse_grad(module: str, x: Tensor, binding: Binding) -> None:
-    culprit = "the input" if x.requires_grad else ""
-    for content in binding.contents:
-        if content.tensor.requires_grad:
-            culprit = culprit or "a parameter"
-    if culprit:
-        raise RuntimeError(
-            f"[{module}] {culprit} requires grad, and this layer is for inference only: "
-            "call the model under torch.inference_mode() or torch.no_grad()"
-        )

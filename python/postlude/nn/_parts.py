@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..norms import LayerNorm, RMSNorm
+from ..torch_library._bound import Source
 
 Norm = LayerNorm | RMSNorm
 
@@ -18,18 +18,26 @@ def frozen(tensor: Tensor) -> torch.nn.Parameter:
     return torch.nn.Parameter(tensor.detach(), requires_grad=False)
 
 
-def logical(module: torch.nn.Module) -> tuple[Tensor, Tensor | None]:
-    """(weight (out, in), bias or None) of a torch.nn.Linear or transformers' Conv1D, as views."""
-    weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
+def _is_transposed(module: torch.nn.Module) -> bool:
+    """Whether a linear layer stores (in, out), as transformers' Conv1D does; TypeError for no
+    linear layer."""
+    weight = getattr(module, "weight", None)
     if not isinstance(weight, Tensor) or weight.dim() != 2 or not weight.is_floating_point():
         raise TypeError(
             f"expected a linear layer with a floating-point weight, got {type(module).__name__}"
         )
     if isinstance(module, torch.nn.Linear):
-        return weight.detach(), None if bias is None else bias.detach()
-    if type(module).__name__ == "Conv1D":
-        return weight.detach().t(), None if bias is None else bias.detach()
+        return False
+    if any(base.__name__ == "Conv1D" for base in type(module).__mro__):
+        return True
     raise TypeError(f"expected torch.nn.Linear or Conv1D, got {type(module).__name__}")
+
+
+def logical(module: Any) -> tuple[Tensor, Tensor | None]:
+    """(weight (out, in), bias or None) of a torch.nn.Linear or transformers' Conv1D, as views."""
+    transposed = _is_transposed(module)
+    weight, bias = module.weight.detach(), module.bias
+    return weight.t() if transposed else weight, None if bias is None else bias.detach()
 
 
 def shared_linear(weight: Tensor, bias: Tensor | None) -> torch.nn.Linear:
@@ -92,13 +100,13 @@ def _eps(module: Any) -> float:
     return torch.finfo(module.weight.dtype).eps if eps is None else eps
 
 
-def merge(linears: Sequence[torch.nn.Module]) -> tuple[Tensor, Tensor | None]:
-    """One weight (sum of out, in) and one bias (zeros where only some have one; None for none)."""
-    parts = [logical(linear) for linear in linears]
-    if len(parts) == 1:
-        return parts[0]
-    weight = torch.cat([weight for weight, _ in parts])
-    if all(bias is None for _, bias in parts):
-        return weight, None
-    biases = [weight.new_zeros(len(weight)) if bias is None else bias for weight, bias in parts]
-    return weight, torch.cat(biases)
+def source(*linears: torch.nn.Module) -> Source:
+    """The parameters of linear layers whose outputs stand side by side, as they are.
+
+    TypeError where one is no linear layer, or where some but not all are Conv1D.
+    """
+    transposed = [_is_transposed(linear) for linear in linears]
+    if any(transposed) != all(transposed):
+        raise TypeError("expected torch.nn.Linear or Conv1D alone, got both")
+    parts: list[Any] = list(linears)
+    return Source([part.weight for part in parts], [part.bias for part in parts], transposed[0])

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import ops
+from ..torch_library._bound import PREPARE, Maker, Source
 from . import _parts
 from ._bound import Bound
 
@@ -84,19 +84,14 @@ class Linear(Bound):
         y: Tensor = self._ready(x)(x, residual)
         return y
 
-    def _make(self) -> tuple[Any, int]:
+    def _make(self, make: Maker = PREPARE) -> tuple[Any, int]:
         if self.gated:
-            weight, bias = _parts.merge([self.gate, self.up])
+            source = _parts.source(self.gate, self.up)
         else:
-            weight, bias = self.weight, self.bias
-        op = ops.Linear(
-            weight,
-            bias,
-            activation=self.activation,
-            gated=self.gated,
-            **self._op_options(),
+            source = Source([self.weight], [self.bias])
+        return make.linear(
+            source, activation=self.activation, gated=self.gated, **self._op_options()
         )
-        return op, op.packed_bytes
 
     def extra_repr(self) -> str:
         sizes = f"{self.in_features}, {self.out_features}"

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .. import ops
+from ..torch_library._bound import PREPARE, Maker
 from . import _parts
 from ._bound import Bound
 
@@ -112,24 +113,20 @@ class MLP(Bound):
         y: Tensor = self._ready(x)(x, residual, input_bias)
         return y
 
-    def _make(self) -> tuple[Any, int]:
+    def _make(self, make: Maker = PREPARE) -> tuple[Any, int]:
         *first, last = (self.get_submodule(name) for name in _NAMES[self.gated])
-        weight_in, bias_in = _parts.merge(first)
-        weight_out, bias_out = _parts.logical(last)
         norm = _parts.norm_value(self.norm, self.weight_offset)
         post = self.norm_position == "post" and norm is not None
-        op = ops.Mlp(
-            weight_in,
-            weight_out,
-            bias_in,
-            bias_out,
+        op, packed_bytes = make.mlp(
+            _parts.source(*first),
+            _parts.source(last),
+            norm=None if post else norm,
             activation=self.activation,
             gated=self.gated,
-            norm=None if post else norm,
             add_residual=self.add_residual,
             **self._op_options(),
         )
-        return (_ThenNorm(op, norm, self.batch_invariant) if post else op), op.packed_bytes
+        return (_ThenNorm(op, norm, self.batch_invariant) if post else op), packed_bytes
 
     def extra_repr(self) -> str:
         text = f"{self.hidden_size}, {self.intermediate_size}, activation={self.activation!r}"

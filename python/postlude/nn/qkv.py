@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import ops
+from ..torch_library._bound import PREPARE, Maker
 from . import _parts
 from ._bound import Bound
 
@@ -116,11 +116,10 @@ class QKV(Bound):
         y: Tensor = self._ready(x)(x)
         return y
 
-    def _make(self) -> tuple[Any, int]:
-        weight, bias = _parts.merge([self.q, self.k, self.v])
+    def _make(self, make: Maker = PREPARE) -> tuple[Any, int]:
+        source = _parts.source(self.q, self.k, self.v)
         norm = _parts.norm_value(self.norm, self.weight_offset)
-        op = ops.Qkv(weight, bias, norm=norm, **self._op_options())
-        return op, op.packed_bytes
+        return make.qkv(source, norm=norm, **self._op_options())
 
     def extra_repr(self) -> str:
         heads = f"num_heads={self.num_heads}, num_kv_heads={self.num_kv_heads}"

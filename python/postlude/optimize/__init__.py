@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import sys
 import types
+from collections.abc import Container
 from typing import Any
 
 import torch
 
-from . import bert, gpt2, llama
-from ._fused import FusedLayer, fuse, obstacle
+from . import bert, bloom, falcon, gemma, gpt2, gptj, llama, mixtral, neox, opt, t5, vit
+from ._check import obstacle
+from ._layer import FusedLayer, fuse
 from .report import Fused, Report, Skipped
 
 __all__ = ["Fused", "Report", "Skipped", "optimize"]
 
-_FAMILIES = (bert, gpt2, llama)
+_FAMILIES = (bert, bloom, falcon, gemma, gpt2, gptj, llama, mixtral, neox, opt, t5, vit)
+# By the name of the layer's class.
+KINDS = {name: kind for family in _FAMILIES for name, kind in family.LAYERS.items()}
 
 
 def optimize(
@@ -23,10 +27,12 @@ def optimize(
     """Fuses every layer of a known kind inside ``model``, in place, and reports what was done; see
     ``Report``.
 
-    Known are the layers of BERT and its kin (``bert.LAYERS``), of GPT-2, and of Llama and its kin
-    (``llama.LAYERS``) in Hugging Face transformers 5, wherever they stand in the module tree. In
-    each, the query, key and value projections become one product (with the norm before them), the
-    attention output projection adds the residual, and the feed-forward block is one call.
+    Known are the layers of Hugging Face transformers 5 that ``KINDS`` names, wherever they stand in
+    the module tree: of BERT, RoBERTa and their kin, ViT, CLIP, T5, GPT-2, GPT-J, GPT-NeoX, OPT,
+    BLOOM, Falcon, Llama, Mistral, Qwen2, Qwen3, Phi-3 and Gemma, and of Mixtral all but the
+    experts. In each, the query, key and value projections become one product (with the norm before
+    them), the attention output projection adds the residual, and the feed-forward block is one
+    call.
     The parameters, the keys of the state_dict, the caches and the attention implementation stay as
     they are; only this instance changes. The layers then run for inference only.
 
@@ -44,20 +50,31 @@ def optimize(
         raise ValueError(f"[optimize] quantize: expected None or 'int8', got {quantize!r}")
     report = Report(type(model).__name__, quantize)
     before = {layer for layer in model.modules() if isinstance(layer, FusedLayer)}
+    closed: tuple[str, ...] = ()  # what stands in there is left alone
     for path, layer in list(model.named_modules()):
-        family = _family(layer)
-        if layer in before or family is not None:
-            reason = _fuse_layer(layer, family, quantize)
+        if path.startswith(closed):
+            continue
+        if _is(layer, t5.BLOCKS):
+            reason = t5.obstacle(layer)
+            if reason is not None:
+                report.skipped.append(Skipped(path, reason))
+                closed = (*closed, f"{path}.")
+            continue
+        kind = KINDS[type(layer).__name__] if _is(layer, KINDS) else None
+        if layer in before or kind is not None:
+            reason = _fuse_layer(layer, kind, quantize)
             if reason is None:
-                report.fused.append(Fused(path, layer.FUSES, tuple(layer.kept(layer).items())))
+                kept = tuple(layer.kept(layer).items())
+                report.fused.append(Fused(path, layer.operations(), kept))
                 report.layers.append(layer)
             else:
                 report.skipped.append(Skipped(path, reason))
         elif _unknown_layer(layer):
             report.skipped.append(Skipped(path, f"a {type(layer).__name__}, of unknown structure"))
     if not report.fused and not report.skipped:
-        known = ", ".join(name for family in _FAMILIES for name in family.LAYERS)
+        known = ", ".join(KINDS)
         report.skipped.append(Skipped("", f"no layer of a known kind: {known} of transformers"))
+    report.outside += _outside(model, report)
     if strict and report.skipped:
         message = f"[optimize] not everything could be fused\n{report}"
         report.layers = [layer for layer in report.layers if layer not in before]
@@ -68,10 +85,21 @@ def optimize(
     return report
 
 
-def _family(layer: torch.nn.Module) -> Any:
-    if not type(layer).__module__.startswith("transformers.models."):
-        return None
-    return next((family for family in _FAMILIES if type(layer).__name__ in family.LAYERS), None)
+def _outside(model: torch.nn.Module, report: Report) -> list[Skipped]:
+    """The modules with parameters of their own that stand in no layer of the report."""
+    paths = [item.path for item in report.fused] + [item.path for item in report.skipped]
+    layers = tuple(f"{path}." for path in paths if path)
+    return [
+        Skipped(path, f"a {type(module).__name__} outside the layers")
+        for path, module in model.named_modules()
+        if next(module.parameters(recurse=False), None) is not None
+        and not f"{path}.".startswith(layers)
+    ]
+
+
+def _is(layer: torch.nn.Module, names: Container[str]) -> bool:
+    kind = type(layer)
+    return kind.__module__.startswith("transformers.models.") and kind.__name__ in names
 
 
 def _unknown_layer(module: torch.nn.Module) -> bool:
@@ -79,19 +107,20 @@ def _unknown_layer(module: torch.nn.Module) -> bool:
     return any(base.__name__ == "GradientCheckpointingLayer" for base in type(module).__mro__)
 
 
-def _fuse_layer(layer: torch.nn.Module, family: Any, quantize: str | None) -> str | None:
+def _fuse_layer(layer: Any, kind: Any, quantize: str | None) -> str | None:
     """Fuses the layer, or leaves it alone and says why."""
     if isinstance(layer, FusedLayer):
         same = layer.quantize == quantize
         return None if same else f"already fused with quantize={layer.quantize!r}"
     reason: str | None
     try:
-        reason = obstacle(layer, family.Layer) or family.obstacle(layer)
+        kind = kind.choose(layer)
+        reason = obstacle(layer, kind)
     except AttributeError as error:  # a part that layers of this kind have
         reason = f"of unknown structure: {error}"
     if reason is None:
         try:
-            fuse(layer, family.Layer, quantize)
+            fuse(layer, kind, quantize)
         except (NotImplementedError, RuntimeError, TypeError, ValueError) as error:
             reason = str(error)
     return reason

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from ._fused import FusedLayer, restore
+from ._layer import FusedLayer, restore
 
 
 @dataclass(frozen=True)
@@ -40,12 +40,16 @@ class Skipped:
 
 @dataclass
 class Report:
-    """What ``optimize`` fused, what it skipped and why, the extra memory, and the way back."""
+    """What ``optimize`` fused, what it skipped and why, the extra memory, and the way back.
+
+    ``skipped`` are layers, ``outside`` the other modules with parameters, such as embeddings.
+    """
 
     model: str
     quantize: str | None
     fused: list[Fused] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    outside: list[Skipped] = field(default_factory=list)
     layers: list[FusedLayer] = field(default_factory=list, repr=False)
 
     @property
@@ -74,6 +78,10 @@ class Report:
         lines += _grouped(
             "skipped", ((item.path or "(model)", item.reason) for item in self.skipped)
         )
+        by_reason: dict[str, list[str]] = {}
+        for item in self.outside:
+            by_reason.setdefault(item.reason, []).append(item.path or "(model)")
+        lines += [f"  left alone, {why}: {', '.join(paths)}" for why, paths in by_reason.items()]
         return "\n".join(lines)
 
 

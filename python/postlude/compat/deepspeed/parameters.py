@@ -11,6 +11,7 @@ from torch import Tensor
 from ... import Weight, ops, show_config
 from ...nn._bound import Bound, Slot
 from ...reference import QuantizedWeight
+from ...torch_library._bound import PREPARE, Maker
 from . import dispatch, weights
 from .base import Norm, activation_dtype, activation_of, norm_of
 from .config import DeepSpeedInferenceConfig
@@ -121,7 +122,8 @@ class Parameters(Bound):
             if "scale" in kept:
                 yield Slot(kept, "scale", kept["scale"])
 
-    def _make(self) -> tuple[Parts, int]:
+    def _make(self, make: Maker = PREPARE) -> tuple[Parts, int]:
+        packs = make is PREPARE  # a graph holds plain weights
         norm = None
         activation, gated = "gelu_tanh", False  # of GELUGemmOp, whatever the config names
         if self.attn_nw is not None:
@@ -131,8 +133,8 @@ class Parameters(Bound):
         if norm is not None and self.config.norm_type == NormType.RMSNorm:
             bias_in = None
         output = self._weight("output_w", self.output_w, _OUTPUT)
-        weight_in = self._packed("inter_w", inter, gated)
-        weight_out = self._packed("output_w", output, False)
+        weight_in = self._packed("inter_w", inter, gated) if packs else inter
+        weight_out = self._packed("output_w", output, False) if packs else output
         size = sum(weight.bytes for weight in (weight_in, weight_out) if isinstance(weight, Weight))
         if self.inter_w is None and weight_in is inter:  # a merged copy that stays as it is
             values = inter.values if isinstance(inter, QuantizedWeight) else inter
