@@ -13,8 +13,10 @@ from typing import Any
 # What the library and this package read, with what each does. tests/test_cli.py compares the names
 # with the sources.
 ENVIRONMENT = {
+    "POSTLUDE_CACHE_DIR": "where postlude.triton keeps the tiles that it has timed",
     "POSTLUDE_CPU_ISA": "baseline, avx2 or avx512: the CPU's vector code, instead of the best",
     "POSTLUDE_PDL": "0: kernels wait for the one ahead before they start",
+    "POSTLUDE_STRICT": "1: postlude.compat.deepspeed never falls back to PyTorch",
 }
 # Not postlude's own, but its CPU backend obeys them.
 _OTHERS = {
