@@ -54,7 +54,8 @@ inline constexpr Sm90Override sm90_overrides[] = {
     {96, 1024, 4096, false, Sm90Kernel::swap, 96, 64, 1, 3},  // residual, in the block 4 %
     {96, 4096, 1024, false, Sm90Kernel::swap, 96, 64, 1, 1},  // gelu 13 %
     {256, 1024, 4096, false, Sm90Kernel::swap, 128, 64, 1, 2},  // residual 14 %
-    {256, 6400, 1600, false, Sm90Kernel::block, 128, 112, 1, 1},  // gelu 4 %
+    {256, 1600, 6400, false, Sm90Kernel::swap, 128, 128, 1, 4},  // residual, in the block 7 %
+    {256, 6400, 1600, false, Sm90Kernel::swap, 128, 128, 1, 1},  // gelu, in the block 7 %
     {384, 1024, 4096, false, Sm90Kernel::swap, 48, 64, 1, 1},  // residual 24 %
     {384, 1600, 6400, false, Sm90Kernel::swap, 168, 64, 1, 2},  // residual 7 %
     {384, 6144, 4096, false, Sm90Kernel::block, 128, 144, 1, 1},  // scaled 3 %
