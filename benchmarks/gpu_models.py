@@ -4,8 +4,9 @@ compiled by torch, optimised by postlude, and both.
     python benchmarks/gpu_models.py [--models llama-3-8b] [--contenders eager postlude] [--json DIR]
 
 Prefill is the time of calls of the model, launches and all. Decode is a step after a prompt, with a
-static cache, as a CUDA graph; a contender that cannot be captured is noted with its error. All
-contenders of a cell are in one process and take turns.
+static cache, as a CUDA graph. All contenders of a cell are in one process and take turns. One that
+fails, or whose result is too far from that of the model as it is, is noted, and the program then
+ends with status 1.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import argparse
 import contextlib
 import gc
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
@@ -28,6 +30,7 @@ import postlude
 
 DEVICE, DTYPE = "cuda", torch.bfloat16
 PROMPT, STEPS = 128, 64  # tokens before the first step, steps of a turn
+TOLERANCE = 0.1  # of the results' relative difference: two orders of bf16 roundings
 PEERS = ("eager", "compile")
 OURS = ("postlude", "postlude-compile")
 
@@ -99,8 +102,12 @@ class Prefill:
         self.call = lambda: model(tokens)
 
     def turn(self) -> Callable[[], object]:
-        """What is timed, and how often it may be called before the next turn."""
+        """What is timed."""
         return self.call
+
+    def result(self) -> Any:
+        """The logits, or the last hidden states."""
+        return self.call()[0].float()
 
 
 class Decode:
@@ -137,6 +144,12 @@ class Decode:
         self.start()
         return self.graph.replay
 
+    def result(self) -> Any:
+        """The logits of the first step."""
+        self.turn()()
+        torch.cuda.synchronize()
+        return self.logits.float()
+
 
 def contender(name: str, make: Callable[[], Any], work: Work) -> Prefill | Decode:
     """The work on a model of its own."""
@@ -170,19 +183,28 @@ def microseconds(turn: Callable[[], object], most: int) -> float:
 def measure(model: str, work: Work, names: list[str], rounds: int) -> dict[str, Any]:
     """One cell: the median of every contender, and how ours compare with the best of the others."""
     made: dict[str, Prefill | Decode] = {}
-    record: dict[str, Any] = {"model": model, "work": str(work), "failed": {}}
+    record: dict[str, Any] = {"model": model, "work": str(work), "failed": {}, "difference": {}}
+    expected = None
     for name in names:
         try:
-            made[name] = contender(name, MODELS[model][0], work)
-            made[name].turn()()
-            torch.cuda.synchronize()
+            one = contender(name, MODELS[model][0], work)
+            result = one.result()
         except Exception as error:
-            made.pop(name, None)
             record["failed"][name] = f"{type(error).__name__}: {error}"[:300]
+            continue
+        expected = result if expected is None else expected
+        difference = float((result - expected).norm() / expected.norm())
+        record["difference"][name] = difference
+        if difference <= TOLERANCE:
+            made[name] = one
+        else:
+            record["failed"][name] = f"relative difference {difference:.1e}"
     times: timing.Times = {name: [] for name in made}
+    order = list(made)
     for _ in range(rounds):
-        for name, one in made.items():
-            times[name].append(microseconds(one.turn(), STEPS))
+        for name in order:
+            times[name].append(microseconds(made[name].turn(), STEPS))
+        order.append(order.pop(0))
     record["us"] = {name: timing.median(values) for name, values in times.items()}
     best = min((record["us"][name] for name in PEERS if name in made), default=None)
     if best is not None:
@@ -212,8 +234,8 @@ def parse() -> argparse.Namespace:
 
 
 @torch.inference_mode()
-def main() -> None:
-    """Measures every cell, prints a line each, and writes the JSON file."""
+def main() -> int:
+    """Measures every cell, prints a line each, and writes the JSON file after each."""
     options, start = parse(), time.monotonic()
     records = []
     for model in options.models:
@@ -230,8 +252,9 @@ def main() -> None:
             failed = " ".join(f"{who}: {why}" for who, why in record["failed"].items())
             seconds = time.monotonic() - start
             print(f"{seconds:4.0f} s {model} {work}: {us} us | {ratios} {failed}", flush=True)
-    timing.save({"records": records}, options.json)
+            timing.save({"records": records}, options.json)
+    return 1 if any(record["failed"] for record in records) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

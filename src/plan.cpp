@@ -159,7 +159,6 @@ NormCall base_norm(const char* op, const Builder& b, const TensorView& x, const 
   c.norm_bias = vector(norm.bias);
   c.eps = norm.eps;
   c.weight_offset = norm.weight_offset;
-  c.weights_static = b.context().weights_static;
   return c;
 }
 

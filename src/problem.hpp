@@ -63,8 +63,7 @@ struct NormCall {
   float eps = 0.0f;
   float weight_offset = 0.0f;
   Rows r_out, n_out;
-  Rows rstd_out, mean_out;     // f32 (m, 1), stride 1
-  bool weights_static = true;  // see Context::set_weights_static: weight, norm_bias and bias
+  Rows rstd_out, mean_out;  // f32 (m, 1), stride 1
 };
 
 // out[m, n] for m < M, n < N with the formula of postlude/epilogue.hpp. The weight has

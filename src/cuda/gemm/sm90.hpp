@@ -68,7 +68,6 @@ struct Sm90PingPong {
 // the second, of 8 to 256 rows. See sm90_block.cuh.
 template <int Rows, int Slots, int Cluster, bool Swap>
 struct Sm90Block {
-  static constexpr int rows = Rows;
   static constexpr int depth = Swap ? sm90_swap_depth(Rows, Slots) : 1;
   static constexpr int stage_bytes = 2 * (Rows + Slots) * sm90_tile_k * depth;
   // What the tile's sums need at the end, in the memory of the stages.

@@ -191,10 +191,9 @@ __device__ __forceinline__ void multiply(const Sm90Args& a, const Place<S>& plac
   }
   warpgroup_wait<0>();
   warpgroup_fence_operand(sums);
-  if (S::cluster > 1 && place.k_tiles > 0) release(released);
-  if (place.k_tiles == 0) {
-    CUTE_UNROLL
-    for (int i = 0; i < size(sums); ++i) sums(i) = 0.0f;
+  if constexpr (S::cluster > 1) {
+    release(released);
+    __syncwarp();
   }
 }
 

@@ -22,7 +22,8 @@ struct Sm90Override {
   int split;
 };
 
-// The rows of x up to which an entry holds: products with as many fill the same tiles.
+// The rows of x up to which an entry holds. Where its tile does not suit fewer rows of the class,
+// the model chooses for those.
 inline std::int64_t sm90_rows_class(std::int64_t m) {
   for (const int up_to : {8, 16, 32, 48, 64, 96}) {
     if (m <= up_to) return up_to;
@@ -40,17 +41,11 @@ inline constexpr Sm90Override sm90_overrides[] = {
     {8, 28672, 4096, true, Sm90Kernel::swap, 8, 64, 1, 1},  // gated, in the block 4 %
     {16, 1024, 4096, false, Sm90Kernel::swap, 16, 64, 1, 6},  // residual 3 %
     {16, 4096, 14336, false, Sm90Kernel::swap, 16, 64, 1, 2},  // residual 1 %
-    {16, 28672, 4096, true, Sm90Kernel::swap, 16, 64, 1, 1},  // gated 7 %
-    {32, 1600, 6400, false, Sm90Kernel::swap, 32, 64, 1, 4},  // residual 1 %
-    {32, 4096, 14336, false, Sm90Kernel::swap, 32, 64, 1, 2},  // residual 1 %
     {32, 28672, 4096, true, Sm90Kernel::swap, 32, 64, 1, 1},  // gated 5 %
     {48, 1024, 4096, false, Sm90Kernel::swap, 48, 64, 1, 3},  // residual 5 %
     {48, 4800, 1600, false, Sm90Kernel::swap, 48, 64, 1, 1},  // scaled 11 %
-    {48, 28672, 4096, true, Sm90Kernel::block, 64, 128, 2, 1},  // gated
     {64, 1024, 4096, false, Sm90Kernel::swap, 64, 64, 1, 4},  // residual, in the block 7 %
     {64, 3072, 1024, false, Sm90Kernel::swap, 32, 64, 1, 1},  // scaled 10 %
-    {64, 4096, 1024, false, Sm90Kernel::swap, 64, 64, 1, 1},  // gelu 18 %
-    {64, 28672, 4096, true, Sm90Kernel::block, 64, 128, 2, 1},  // gated
     {96, 1024, 4096, false, Sm90Kernel::swap, 96, 64, 1, 3},  // residual, in the block 4 %
     {96, 4096, 1024, false, Sm90Kernel::swap, 96, 64, 1, 1},  // gelu 13 %
     {256, 1024, 4096, false, Sm90Kernel::swap, 128, 64, 1, 2},  // residual 14 %
@@ -79,7 +74,6 @@ inline constexpr Sm90Override sm90_overrides[] = {
     {8192, 4096, 1024, false, Sm90Kernel::ping_pong, 128, 128, 2, 1},  // gelu 3 %
     {8192, 4096, 14336, false, Sm90Kernel::block, 128, 224, 1, 1},  // residual 6 %
     {8192, 28672, 4096, true, Sm90Kernel::block, 128, 128, 2, 1},  // gated 3 %
-    {16384, 1024, 4096, false, Sm90Kernel::ping_pong, 128, 128, 1, 1},  // residual 2 %
     {16384, 4096, 1024, false, Sm90Kernel::ping_pong, 128, 128, 2, 1},  // gelu 6 %
     {16384, 4096, 14336, false, Sm90Kernel::block, 128, 128, 2, 1},  // residual 6 %
     {16384, 4800, 1600, false, Sm90Kernel::ping_pong, 128, 160, 2, 1},  // scaled 3 %

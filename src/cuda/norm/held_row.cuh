@@ -24,7 +24,6 @@ struct NormArgs {
   float* rstd_out = nullptr;
   float* mean_out = nullptr;
   RowSplit split;
-  bool vectors_ahead = false;  // they may be read before the kernel ahead ends
 };
 
 inline NormArgs norm_args(const NormCall& call) {
@@ -71,22 +70,6 @@ __device__ inline void prefetch_vectors(const NormArgs& a, int thread, int threa
     const int bytes = static_cast<int>(a.h) * (vector->dtype == DType::f32 ? 4 : 2);
     for (int at = thread * line; at < bytes; at += threads * line) {
       asm volatile("prefetch.global.L2 [%0];" ::"l"(static_cast<const char*>(vector->data) + at));
-    }
-  }
-}
-
-// Reads a word of each of this thread's runs of the norm's vectors, so that they lie in L1 when
-// they are needed.
-template <class Form>
-__device__ inline void touch_vectors(const NormArgs& a, const Seat<Form>& seat) {
-  for (const VectorArg* vector : {&a.weight, &a.norm_bias, &a.bias}) {
-    if (!vector->present()) continue;
-    const int size = vector->dtype == DType::f32 ? 4 : 2;
-#pragma unroll
-    for (int i = 0; i < held_runs; ++i) {
-      if (!seat.active(i)) continue;
-      asm volatile("{\n.reg .b16 word;\nld.global.ca.b16 word, [%0];\n}" ::"l"(
-          static_cast<const char*>(vector->data) + seat.column_of(i) * size));
     }
   }
 }

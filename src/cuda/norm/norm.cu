@@ -20,13 +20,9 @@ __global__ void __launch_bounds__(Form::threads, Form::resident / Form::threads)
   constexpr int width = Form::width;
   __shared__ WarpSums of_warp[Form::narrow ? 1 : 32];
   release_successor();
-  auto seat = Seat<Form>::of(a.split, a.first_row, a.m, static_cast<int>(a.h));
-  if (a.vectors_ahead) {
-    touch_vectors(a, seat);
-  } else if (a.n_out.present() && blockIdx.x == 0) {
-    prefetch_vectors(a, threadIdx.x, blockDim.x);
-  }
+  if (a.n_out.present() && blockIdx.x == 0) prefetch_vectors(a, threadIdx.x, blockDim.x);
   await_predecessor();
+  auto seat = Seat<Form>::of(a.split, a.first_row, a.m, static_cast<int>(a.h));
   const RowPath<Form> path(seat);
   HeldRow<Form> row{seat};
   row.load(a, path);
@@ -215,9 +211,6 @@ void norm(const NormCall& call, const ContextState& context) {
       return launch_all(norm_long<T>, 1);
     }
     shape.threads = static_cast<unsigned>(a.split.threads());
-    // Many rows hide the latency of the vectors behind each other.
-    a.vectors_ahead = call.weights_static && device.programmatic && call.n_out.present &&
-                      a.m <= std::int64_t{8} * device.sm_count * a.split.rows;
     const bool aligned = all_aligned(a, run_columns<T>);
     if (!aligned) shape.shared_bytes = shape.threads * sizeof(uint4);
     with_form<T>(a.split.lanes < 32, aligned, adds,
