@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -13,6 +14,9 @@ CMAKE = shutil.which("cmake", path=PATH)
 # The languages of the programs in examples/, each with what it asks of CMake.
 LANGUAGES = ["c++17", "c++20", "c99"]
 RESULT_OF_EXAMPLES = "out = 3 4 4 3\n"
+BUILT = ROOT / "build" / "release"  # where `make test` builds a static library
+CORE_ONLY = ["-DPOSTLUDE_BUILD_PYTHON=OFF", "-DPOSTLUDE_BUILD_TESTS=OFF"]
+CORE_ONLY += ["-DPOSTLUDE_BUILD_BENCHMARKS=OFF", "-DPOSTLUDE_CUDA=OFF"]
 
 
 def command(*arguments: object, fails: bool = False, **environment: str) -> str:
@@ -44,6 +48,43 @@ def read_cache(build: Path) -> dict[str, str]:
     """The variables in a build's cache."""
     text = (build / "CMakeCache.txt").read_text(encoding="utf-8")
     return dict(re.findall(r"^(\w+):\w+=(.*)$", text, re.MULTILINE))
+
+
+@dataclass
+class Tree:
+    """An installed library, static or shared."""
+
+    prefix: Path
+    kind: str
+    cache: dict[str, str]  # of the build
+
+    @property
+    def dependencies(self) -> list[str]:
+        """The folders of the libraries that it links and that the system may not find."""
+        folders = [str(Path(self.cache["dnnl_DIR"]).parents[1])]
+        cudart = self.cache.get("CUDA_cudart_static_LIBRARY")
+        return folders + ([str(Path(cudart).parent)] if cudart else [])
+
+
+def build_for(kind: str, scratch: Path, own: Path) -> Path:
+    """A build of the library: the checkout's own where that is static, else a quick one."""
+    if kind == "static" and (own / "CMakeCache.txt").exists():
+        cache = read_cache(own)
+        if cache.get("BUILD_SHARED_LIBS", "OFF") == "OFF" and cache["POSTLUDE_INSTALL"] == "ON":
+            command(CMAKE, "--build", own, "--target", "postlude")
+            return own
+    build = scratch / "build"
+    shared = f"-DBUILD_SHARED_LIBS={'ON' if kind == 'shared' else 'OFF'}"
+    configure(ROOT, build, shared, "-DCMAKE_BUILD_TYPE=Debug", *CORE_ONLY)
+    compile_all(build)
+    return build
+
+
+def install(kind: str, scratch: Path, own: Path = BUILT) -> Tree:
+    """The library, built where it must be, and installed under scratch."""
+    build, prefix = build_for(kind, scratch, own), scratch / "prefix"
+    command(CMAKE, "--install", build, "--prefix", prefix, "--component", "cpp")
+    return Tree(prefix, kind, read_cache(build))
 
 
 def run_example(build: Path, language: str, package: Path, *arguments: str, **environment) -> str:

@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,17 +10,13 @@ from building import (
     LANGUAGES,
     RESULT_OF_EXAMPLES,
     ROOT,
+    Tree,
     check_exports,
     command,
-    compile_all,
     configure,
-    read_cache,
+    install,
     run_example,
 )
-
-BUILT = ROOT / "build" / "release"  # where `make test` builds a static library
-CORE_ONLY = ["-DPOSTLUDE_BUILD_PYTHON=OFF", "-DPOSTLUDE_BUILD_TESTS=OFF"]
-CORE_ONLY += ["-DPOSTLUDE_BUILD_BENCHMARKS=OFF", "-DPOSTLUDE_CUDA=OFF"]
 
 LINEAR = """
 #include <cstdio>
@@ -65,43 +60,9 @@ pytestmark = [
 ]
 
 
-@dataclass
-class Tree:
-    """An installed library, static or shared."""
-
-    prefix: Path
-    kind: str
-    cache: dict[str, str]  # of the build
-
-    @property
-    def dependencies(self) -> list[str]:
-        """The folders of the libraries that it links and that the system may not find."""
-        folders = [str(Path(self.cache["dnnl_DIR"]).parents[1])]
-        cudart = self.cache.get("CUDA_cudart_static_LIBRARY")
-        return folders + ([str(Path(cudart).parent)] if cudart else [])
-
-
-def build_for(kind: str, scratch: Path) -> Path:
-    """A build of the library: the checkout's own where that is static, else a quick one."""
-    if kind == "static" and (BUILT / "CMakeCache.txt").exists():
-        cache = read_cache(BUILT)
-        if cache.get("BUILD_SHARED_LIBS", "OFF") == "OFF" and cache["POSTLUDE_INSTALL"] == "ON":
-            command(CMAKE, "--build", BUILT, "--target", "postlude")
-            return BUILT
-    build = scratch / "build"
-    shared = f"-DBUILD_SHARED_LIBS={'ON' if kind == 'shared' else 'OFF'}"
-    configure(ROOT, build, shared, "-DCMAKE_BUILD_TYPE=Debug", *CORE_ONLY)
-    compile_all(build)
-    return build
-
-
 @pytest.fixture(scope="module", params=["static", "shared"])
 def tree(request, tmp_path_factory):
-    scratch = tmp_path_factory.mktemp(request.param)
-    build = build_for(request.param, scratch)
-    prefix = scratch / "prefix"
-    command(CMAKE, "--install", build, "--prefix", prefix, "--component", "cpp")
-    return Tree(prefix, request.param, read_cache(build))
+    return install(request.param, tmp_path_factory.mktemp(request.param))
 
 
 def run_consumer(tree: Tree, prefix: Path, build: Path, language: str) -> str:

@@ -1,9 +1,10 @@
-// The program: embeddings of texts, a search among sentences, and how long both take.
+// The program: embeddings of texts, a search among sentences, and how long they take.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <exception>
 #include <fstream>
+#include <functional>
 #include <iostream>
 #include <numeric>
 #include <stdexcept>
@@ -16,28 +17,15 @@
 namespace {
 
 using Texts = std::vector<std::string>;
+using Tokens = std::vector<std::vector<int>>;
 
 constexpr const char* usage =
-    "postlude_engine FILE tensors                     what a safetensors file holds\n"
-    "postlude_engine [--cuda] MODEL tokens [TEXT...]  the numbers of each text's pieces\n"
-    "postlude_engine [--cuda] MODEL embed [TEXT...]   the embedding of each text, one a line\n"
-    "postlude_engine [--cuda] MODEL search FILE QUERY...  the three best lines for each query\n"
-    "postlude_engine [--cuda] MODEL time FILE         sentences a second, in batches of 32 and 1\n"
-    "MODEL: a folder with config.json, model.safetensors and vocab.txt. Without TEXT, the lines\n"
-    "of the standard input. Lines of FILE that are empty or begin with # do not count.\n";
-
-struct Engine {
-  engine::WordPiece pieces;
-  engine::Encoder encoder;
-
-  std::vector<std::vector<int>> tokens(const Texts& texts) const {
-    std::vector<std::vector<int>> result;
-    for (const std::string& text : texts) {
-      result.push_back(pieces.encode(text, static_cast<std::size_t>(encoder.max_tokens())));
-    }
-    return result;
-  }
-};
+    "postlude_engine [--cuda] MODEL tokens             the numbers of each text's pieces\n"
+    "postlude_engine [--cuda] MODEL embed              the embedding of each text\n"
+    "postlude_engine [--cuda] MODEL search FILE        the three best lines of FILE for each text\n"
+    "postlude_engine [--cuda] MODEL time FILE          FILE's sentences a second\n"
+    "MODEL is a folder with model.safetensors and vocab.txt. The texts are the lines of the\n"
+    "standard input. Lines of FILE that are empty or begin with # do not count.\n";
 
 Texts read_lines(std::istream& file) {
   Texts lines;
@@ -54,62 +42,51 @@ Texts read_sentences(const std::string& path) {
   return lines;
 }
 
-template <class T>
-void print_rows(const std::vector<T>& values, std::size_t width, const char* format) {
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    std::printf(format, values[i]);
-    std::putchar((i + 1) % width == 0 ? '\n' : ' ');
+Tokens tokenise(const engine::WordPiece& pieces, const Texts& texts) {
+  Tokens result;
+  for (const std::string& text : texts) result.push_back(pieces.encode(text, engine::max_tokens));
+  return result;
+}
+
+void search(const std::vector<float>& known, const Texts& sentences, const float* query) {
+  std::vector<std::pair<float, std::size_t>> scores;
+  for (std::size_t i = 0; i < sentences.size(); ++i) {
+    const float* sentence = &known[i * engine::hidden];
+    scores.emplace_back(std::inner_product(sentence, sentence + engine::hidden, query, 0.0f), i);
+  }
+  const auto hits =
+      scores.begin() + std::min<std::ptrdiff_t>(3, std::distance(scores.begin(), scores.end()));
+  std::partial_sort(scores.begin(), hits, scores.end(), std::greater<>());
+  for (auto hit = scores.begin(); hit != hits; ++hit) {
+    std::printf("  %.4f  %s\n", hit->first, sentences[hit->second].c_str());
   }
 }
 
-void search(Engine& engine, const Texts& sentences, const Texts& queries) {
-  const auto width = static_cast<std::size_t>(engine.encoder.width());
-  const std::vector<float> known = engine.encoder.encode(engine.tokens(sentences));
-  const std::vector<float> asked = engine.encoder.encode(engine.tokens(queries));
-  for (std::size_t i = 0; i < queries.size(); ++i) {
-    std::printf("\"%s\"\n", queries[i].c_str());
-    std::vector<std::pair<float, std::size_t>> scores;
-    for (std::size_t j = 0; j < sentences.size(); ++j) {
-      const float* sentence = &known[j * width];
-      scores.emplace_back(std::inner_product(sentence, sentence + width, &asked[i * width], 0.0f),
-                          j);
-    }
-    const std::size_t hits = std::min<std::size_t>(3, scores.size());
-    std::partial_sort(scores.begin(), scores.begin() + static_cast<std::ptrdiff_t>(hits),
-                      scores.end(), std::greater<>());
-    for (std::size_t j = 0; j < hits; ++j) {
-      std::printf("  %.4f  %s\n", scores[j].first, sentences[scores[j].second].c_str());
-    }
+// Prints the median of five rounds, after one that does not count.
+void time(const char* name, std::size_t sentences, const std::function<void()>& work) {
+  std::vector<double> rounds;
+  for (int round = 0; round <= 5; ++round) {
+    const auto start = std::chrono::steady_clock::now();
+    work();
+    const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
+    if (round > 0) rounds.push_back(spent.count());
   }
+  std::sort(rounds.begin(), rounds.end());
+  std::printf("%s %.0f sentences a second\n", name, static_cast<double>(sentences) / rounds[2]);
 }
 
-template <class Work>
-double seconds(const Work& work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-}
-
-// The median of five rounds, after one that does not count.
-void time(Engine& engine, const Texts& sentences) {
-  const auto tokens = engine.tokens(sentences);
-  std::printf("tokens: %.0f sentences a second\n",
-              static_cast<double>(sentences.size()) / seconds([&] { engine.tokens(sentences); }));
-  for (std::size_t size : {32, 1}) {
-    std::vector<double> rounds;
-    for (int round = 0; round <= 5; ++round) {
-      const double spent = seconds([&] {
-        for (std::size_t i = 0; i < tokens.size(); i += size) {
-          const auto last = std::min(i + size, tokens.size());
-          engine.encoder.encode({tokens.begin() + i, tokens.begin() + last});
-        }
-      });
-      if (round > 0) rounds.push_back(spent);
+void time_all(const engine::WordPiece& pieces, engine::Encoder& encoder, const Texts& sentences) {
+  const Tokens tokens = tokenise(pieces, sentences);
+  const auto in_batches = [&](std::ptrdiff_t size) {
+    for (auto at = tokens.begin(); at != tokens.end();) {
+      const auto end = at + std::min(size, tokens.end() - at);
+      encoder.encode(Tokens(at, end));
+      at = end;
     }
-    std::nth_element(rounds.begin(), rounds.begin() + 2, rounds.end());
-    std::printf("batch %2zu: %.0f sentences a second\n", size,
-                static_cast<double>(sentences.size()) / rounds[2]);
-  }
+  };
+  time("tokens  ", tokens.size(), [&] { tokenise(pieces, sentences); });
+  time("batch 32", tokens.size(), [&] { in_batches(32); });
+  time("batch  1", tokens.size(), [&] { in_batches(1); });
 }
 
 int run(Texts arguments) {
@@ -119,34 +96,35 @@ int run(Texts arguments) {
     arguments.erase(arguments.begin());
   }
   const std::string mode = arguments.size() > 1 ? arguments[1] : "";
-  const Texts rest(arguments.begin() + std::min<std::ptrdiff_t>(2, arguments.size()),
-                   arguments.end());
-  if (mode == "tensors" && rest.empty()) {
-    const engine::Safetensors file(arguments[0]);
-    for (const auto& [name, tensor] : file.tensors()) {
-      std::printf("%s %s %s\n", name.c_str(), tensor.dtype.c_str(),
-                  engine::to_string(tensor.shape).c_str());
-    }
-    return 0;
-  }
-  const bool texts = mode == "tokens" || mode == "embed";
-  if (!texts && !(mode == "search" && rest.size() > 1) && !(mode == "time" && rest.size() == 1)) {
+  const bool with_file = mode == "search" || mode == "time";
+  if (arguments.size() != (with_file ? 3 : 2) ||
+      !(with_file || mode == "tokens" || mode == "embed")) {
     std::fputs(usage, stderr);
     return 2;
   }
-  Engine engine{engine::WordPiece(arguments[0] + "/vocab.txt"),
-                engine::Encoder(arguments[0], device)};
+  const engine::WordPiece pieces(arguments[0] + "/vocab.txt");
+  engine::Encoder encoder(arguments[0] + "/model.safetensors", device);
+  const Texts sentences = with_file ? read_sentences(arguments[2]) : Texts();
   if (mode == "time") {
-    time(engine, read_sentences(rest[0]));
-  } else if (mode == "search") {
-    search(engine, read_sentences(rest[0]), Texts(rest.begin() + 1, rest.end()));
-  } else {
-    const auto tokens = engine.tokens(rest.empty() ? read_lines(std::cin) : rest);
+    time_all(pieces, encoder, sentences);
+    return 0;
+  }
+  const Texts texts = read_lines(std::cin);
+  const Tokens tokens = tokenise(pieces, texts);
+  const std::vector<float> known = encoder.encode(tokenise(pieces, sentences));
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    if (mode == "tokens") {
+      for (int id : tokens[i]) std::printf("%d ", id);
+      std::puts("");
+      continue;
+    }
+    const std::vector<float> embedding = encoder.encode({tokens[i]});
     if (mode == "embed") {
-      const auto width = static_cast<std::size_t>(engine.encoder.width());
-      print_rows(engine.encoder.encode(tokens), width, "%.9g");
+      for (float value : embedding) std::printf("%.9g ", value);
+      std::puts("");
     } else {
-      for (const auto& ids : tokens) print_rows(ids, ids.size(), "%d");
+      std::printf("\"%s\"\n", texts[i].c_str());
+      search(known, sentences, embedding.data());
     }
   }
   return 0;

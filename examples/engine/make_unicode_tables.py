@@ -88,6 +88,7 @@ def main() -> None:
     """Prints the header."""
     clean = normaliser(clean_text=True, strip_accents=True).normalize_str
     lower = normaliser(lowercase=True).normalize_str
+    pad = normaliser(handle_chinese_chars=True).normalize_str
     strip = normaliser(strip_accents=True).normalize_str
     split = BertPreTokenizer().pre_tokenize_str
 
@@ -105,15 +106,27 @@ def main() -> None:
 
     print(HEAD, end="")
     dropped = [c for c in CHARACTERS if clean(c) == ""]
+    spaces = [c for c in CHARACTERS if clean(c) == " "]
+    table("kSpaces", "Blanks.", (f"{i} " for i in items(spaces)))
     table("kDropped", "Controls, and marks above and below.", (f"{i} " for i in items(dropped)))
     marks = [c for c in CHARACTERS if len(split(f"a{c}b")) == 3]
     table("kPunctuation", "Words by themselves.", (f"{i} " for i in items(marks)))
+    padded = [c for c in CHARACTERS if pad(c) != c]
+    table("kIdeographs", "Words by themselves too.", (f"{i} " for i in items(padded)))
     table("kLower", "The lower case.", (f"{i} " for i in mapped(lowered)))
     table("kBare", "Letters without their marks.", (f"{i} " for i in mapped(rest)))
-    table("kAccents", "The same: a letter, then those it stands for.", (g + " " for g in groups.values()))
+    table(
+        "kAccents",
+        "The same: a letter, then those it stands for.",
+        (g + " " for g in groups.values()),
+    )
     for codes in COMPATIBILITY:
         name = f"kCompatibility{codes.start:X}"
-        table(name, f"What U+{codes.start:X} and those after it stand for.", (strip(chr(c)) for c in codes))
+        table(
+            name,
+            f"What U+{codes.start:X} and those after it stand for.",
+            (strip(chr(c)) for c in codes),
+        )
     print("\n}  // namespace engine")
 
 

@@ -1,212 +1,181 @@
-// Loads an encoder, and runs it.
+// Loads the encoder, and runs it.
 #include "model.hpp"
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
-#include <iterator>
 #include <stdexcept>
 
 #include "attention.hpp"
-#include "json.hpp"
 
 namespace engine {
-namespace {
 
 using postlude::TensorView;
 
-Json read_json(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) throw std::runtime_error(path + ": cannot be read");
-  return parse_json(std::string(std::istreambuf_iterator<char>(file), {}));
-}
-
-}  // namespace
-
-Encoder::Encoder(const std::string& folder, postlude::Device device)
+Encoder::Encoder(const std::string& safetensors, postlude::Device device)
     : device_(device),
+      capacity_(device == postlude::Device() ? 4 * max_tokens : max_tokens),
       stream_(device),
       context_(device, stream_.ref()),
-      file_(folder + "/model.safetensors") {
-  const Json config = read_json(folder + "/config.json");
-  hidden_ = config["hidden_size"].integer();
-  heads_ = config["num_attention_heads"].integer();
-  intermediate_ = config["intermediate_size"].integer();
-  limit_ = config["max_position_embeddings"].integer();
-  eps_ = static_cast<float>(config["layer_norm_eps"].expect('0').number);
-  activation_ = postlude::parse_activation(config["hidden_act"].expect('"').text);
-  vocabulary_ = config["vocab_size"].integer();
-  if (config["model_type"].text != "bert" || heads_ == 0 || hidden_ % heads_ != 0) {
-    throw std::runtime_error(folder + ": expected a BERT model");
-  }
-
-  const postlude::Device host;
-  const std::string embeddings = "embeddings.";
-  words_ = allocate(host, vocabulary_ * hidden_);
-  positions_ = allocate(host, limit_ * hidden_);
-  types_ = allocate(host, 2 * hidden_);
-  file_.read(embeddings + "word_embeddings.weight", {vocabulary_, hidden_}, words_.get());
-  file_.read(embeddings + "position_embeddings.weight", {limit_, hidden_}, positions_.get());
-  file_.read(embeddings + "token_type_embeddings.weight", {2, hidden_}, types_.get());
-  embedding_norm_ = load_norm(embeddings + "LayerNorm");
-  for (std::int64_t i = 0; i < config["num_hidden_layers"].integer(); ++i) {
+      file_(safetensors) {
+  const auto host_table = [this](const std::string& name, std::int64_t count) {
+    const Memory memory = allocate(postlude::Device(), count * hidden);
+    file_.read("embeddings." + name + "_embeddings.weight", {count, hidden}, memory.get());
+    return memory;
+  };
+  words_ = host_table("word", vocabulary);
+  places_ = host_table("position", positions);
+  types_ = host_table("token_type", 2);
+  embedding_norm_ = load_norm("embeddings.LayerNorm");
+  for (std::int64_t i = 0; i < layers; ++i) {
     layers_.push_back(load_layer("encoder.layer." + std::to_string(i) + "."));
   }
 
-  const std::string sentences = folder + "/sentence_bert_config.json";
-  if (std::filesystem::exists(sentences)) {
-    limit_ = std::min(limit_, read_json(sentences)["max_seq_length"].integer());
-  }
-  if (limit_ < 2) throw std::runtime_error(folder + ": expected room for two tokens");
-  allocate_activations();
+  // All that calls need, so that none allocates. Fewer tokens may need more workspace: a product of
+  // few rows is split into parts.
+  input_ = allocate(postlude::Device(), capacity_ * hidden);
+  output_ = allocate(postlude::Device(), capacity_ * hidden);
+  for (Memory* memory : {&x_, &h_, &mixed_}) *memory = allocate(device, capacity_ * hidden);
+  qkv_ = allocate(device, capacity_ * 3 * hidden);
+  std::size_t bytes = 0;
+  for (std::int64_t i = 1; i <= capacity_; ++i) bytes = std::max(bytes, workspace(i));
+  context_.reserve(bytes);
 }
 
 // Tensors of one shape, one below the other, on the device.
-TensorView Encoder::load(const std::vector<std::string>& names, const Shape& shape) {
-  std::int64_t each = 1;
-  for (std::int64_t size : shape) each *= size;
-  const std::int64_t count = static_cast<std::int64_t>(names.size()), all = count * each;
-  const Memory host = allocate(postlude::Device(), all);
-  for (std::int64_t i = 0; i < count; ++i) file_.read(names[i], shape, host.get() + i * each);
-  const Memory memory = allocate(device_, all);
-  stream_.copy(memory.get(), host.get(), all);
+TensorView Encoder::load(const std::vector<std::string>& names, const Sizes& shape) {
+  const bool is_weight = shape.size() == 2;
+  const std::int64_t each = shape[0] * (is_weight ? shape[1] : 1);
+  const std::int64_t count = static_cast<std::int64_t>(names.size());
+  const Memory host = allocate(postlude::Device(), count * each);
+  float* to = host.get();
+  for (const std::string& name : names) {
+    file_.read(name, shape, to);
+    to += each;
+  }
+  const Memory memory = allocate(device_, count * each);
+  stream_.copy(memory.get(), host.get(), count * each);
   stream_.wait();
-  weights_.push_back(memory);
-  const Shape whole = shape.size() == 1 ? Shape{all} : Shape{count * shape[0], shape[1]};
-  return TensorView(memory.get(), postlude::DType::f32, static_cast<int>(whole.size()),
-                    whole.data(), nullptr, device_);
+  (is_weight ? unpacked_ : kept_).push_back(memory);
+  if (is_weight) return rows(memory, count * shape[0], shape[1]);
+  return TensorView(memory.get(), postlude::DType::f32, {count * each}, device_);
 }
 
 postlude::Norm Encoder::load_norm(const std::string& name) {
-  return postlude::Norm::layer(load({name + ".weight"}, {hidden_}),
-                               load({name + ".bias"}, {hidden_}), eps_);
+  return postlude::Norm::layer(load({name + ".weight"}, {hidden}), load({name + ".bias"}, {hidden}),
+                               eps);
 }
 
-// The ops bind their weights once, in the layout that the device reads fastest.
+// The ops bind their weights once, in a layout of the kernels' own.
 Layer Encoder::load_layer(const std::string& name) {
-  const std::string attention = name + "attention.self.", project = name + "attention.output.";
-  const Shape square = {hidden_, hidden_};
-  const auto pack = postlude::Binding::pack;
-  // One product makes q, k and v: their weights are merged.
-  std::vector<std::string> weights, biases;
+  const std::string attention = name + "attention.self.", output = name + "attention.output.";
+  std::vector<std::string> weights, biases;  // one product makes q, k and v
   for (const char* part : {"query", "key", "value"}) {
     weights.push_back(attention + part + ".weight");
     biases.push_back(attention + part + ".bias");
   }
   postlude::QkvParams qkv;
-  qkv.weight = load(weights, square);
-  qkv.bias = load(biases, {hidden_});
+  qkv.weight = load(weights, {hidden, hidden});
+  qkv.bias = load(biases, {hidden});
 
-  postlude::LinearParams linear;
-  linear.weight = load({project + "dense.weight"}, square);
-  linear.epilogue.bias = load({project + "dense.bias"}, {hidden_});
+  postlude::LinearParams project;
+  project.weight = load({output + "dense.weight"}, {hidden, hidden});
+  project.epilogue.bias = load({output + "dense.bias"}, {hidden});
 
   postlude::MlpParams mlp;
-  mlp.weight_in = load({name + "intermediate.dense.weight"}, {intermediate_, hidden_});
-  mlp.bias_in = load({name + "intermediate.dense.bias"}, {intermediate_});
-  mlp.weight_out = load({name + "output.dense.weight"}, {hidden_, intermediate_});
-  mlp.bias_out = load({name + "output.dense.bias"}, {hidden_});
-  mlp.activation = activation_;
+  mlp.weight_in = load({name + "intermediate.dense.weight"}, {intermediate, hidden});
+  mlp.bias_in = load({name + "intermediate.dense.bias"}, {intermediate});
+  mlp.weight_out = load({name + "output.dense.weight"}, {hidden, intermediate});
+  mlp.bias_out = load({name + "output.dense.bias"}, {hidden});
+  mlp.activation = activation;
 
-  return Layer{postlude::Qkv(qkv, pack, context_), postlude::Linear(linear, pack, context_),
-               load_norm(project + "LayerNorm"), postlude::Mlp(mlp, pack, context_),
-               load_norm(name + "output.LayerNorm")};
+  constexpr auto pack = postlude::Binding::pack;
+  const Layer layer{postlude::Qkv(qkv, pack, context_), postlude::Linear(project, pack, context_),
+                    load_norm(output + "LayerNorm"), postlude::Mlp(mlp, pack, context_),
+                    load_norm(name + "output.LayerNorm")};
+  unpacked_.clear();
+  return layer;
 }
 
-// Everything that a call needs: nothing is allocated later.
-void Encoder::allocate_activations() {
-  const postlude::Device host;
-  capacity_ = device_ == host ? std::max<std::int64_t>(limit_, 1024) : limit_;
-  input_ = allocate(host, capacity_ * hidden_);
-  output_ = allocate(host, capacity_ * hidden_);
-  x_ = allocate(device_, capacity_ * hidden_);
-  h_ = allocate(device_, capacity_ * hidden_);
-  mixed_ = allocate(device_, capacity_ * hidden_);
-  projected_ = allocate(device_, capacity_ * 3 * hidden_);
-  // Fewer rows may need more workspace: a product of few rows is split into parts.
-  std::size_t bytes = 0;
-  for (std::int64_t tokens = 1; tokens <= capacity_ && !layers_.empty(); ++tokens) {
-    const Layer& layer = layers_[0];
-    const TensorView x = view(x_, tokens, hidden_), h = view(h_, tokens, hidden_);
-    const TensorView qkv = view(projected_, tokens, 3 * hidden_);
-    const postlude::MlpActivations activations{h, {}, {}, {}, {}, {}};
-    bytes = std::max(
-        {bytes, workspace_size(layer.qkv.with(x), qkv, context_),
-         workspace_size(layer.project.with(h, x), x, context_),
-         workspace_size(layer.mlp.with(activations), x, context_),
-         workspace_size(postlude::NormParams{x, embedding_norm_, {}, {}, {}, {}}, x, context_)});
-  }
-  context_.reserve(bytes);
+TensorView Encoder::rows(const Memory& memory, std::int64_t count, std::int64_t columns) const {
+  return TensorView(memory.get(), postlude::DType::f32, {count, columns}, device_);
 }
 
-TensorView Encoder::view(const Memory& memory, std::int64_t tokens, std::int64_t columns) const {
-  return TensorView(memory.get(), postlude::DType::f32, {tokens, columns}, device_);
+std::size_t Encoder::workspace(std::int64_t tokens) const {
+  const Layer& layer = layers_[0];
+  const TensorView x = rows(x_, tokens, hidden), qkv = rows(qkv_, tokens, 3 * hidden);
+  postlude::MlpActivations activations;
+  activations.x = x;
+  postlude::NormParams norm;
+  norm.x = x;
+  norm.norm = embedding_norm_;
+  return std::max({workspace_size(layer.qkv.with(x), qkv, context_),
+                   workspace_size(layer.project.with(x, x), x, context_),
+                   workspace_size(layer.mlp.with(activations), x, context_),
+                   workspace_size(norm, x, context_)});
 }
 
-// The sum of each token's embeddings: of its piece, of its place and of its sentence, the first.
-void Encoder::embed(const std::vector<int>& sequence, float* rows) const {
+// The sum of each token's embeddings: its piece's, its place's and its sentence's, the first.
+void Encoder::embed(const std::vector<int>& sequence, float* to) const {
   for (std::size_t at = 0; at < sequence.size(); ++at) {
-    if (sequence[at] < 0 || sequence[at] >= vocabulary_) {
-      throw std::runtime_error("expected pieces of the model's vocabulary");
-    }
-    const float* word = words_.get() + sequence[at] * hidden_;
-    const float* position = positions_.get() + static_cast<std::int64_t>(at) * hidden_;
-    for (std::int64_t i = 0; i < hidden_; ++i) *rows++ = word[i] + types_.get()[i] + position[i];
+    const float* word = words_.get() + sequence[at] * hidden;
+    const float* place = places_.get() + static_cast<std::int64_t>(at) * hidden;
+    for (std::int64_t i = 0; i < hidden; ++i) *to++ = word[i] + types_.get()[i] + place[i];
   }
 }
 
-// From input_ to output_: sequence i has the rows starts[i] to starts[i + 1].
-void Encoder::forward(const std::vector<std::int64_t>& starts) {
+// From input_ to output_. Sequence i has the rows starts[i] to starts[i + 1].
+void Encoder::forward(const Sizes& starts) {
   const std::int64_t tokens = starts.back();
-  const TensorView x = view(x_, tokens, hidden_), h = view(h_, tokens, hidden_);
-  const TensorView mixed = view(mixed_, tokens, hidden_);
-  const auto normalise = [this](const TensorView& rows, const postlude::Norm& norm) {
-    postlude::norm(postlude::NormParams{rows, norm, {}, {}, {}, {}}, rows, context_);
+  const TensorView x = rows(x_, tokens, hidden), h = rows(h_, tokens, hidden);
+  const auto normalise = [this](const TensorView& at, const postlude::Norm& norm) {
+    postlude::NormParams params;
+    params.x = at;
+    params.norm = norm;
+    postlude::norm(params, at, context_);
   };
 
-  stream_.copy(x_.get(), input_.get(), tokens * hidden_);
+  stream_.copy(x_.get(), input_.get(), tokens * hidden);
   normalise(x, embedding_norm_);
   for (const Layer& layer : layers_) {
-    layer.qkv(x, {}, view(projected_, tokens, 3 * hidden_), context_);
+    layer.qkv(x, {}, rows(qkv_, tokens, 3 * hidden), context_);
     for (std::size_t i = 0; i + 1 < starts.size(); ++i) {
-      const Heads heads{starts[i + 1] - starts[i], heads_, hidden_ / heads_};
-      attention(projected_.get() + starts[i] * 3 * hidden_, heads,
-                mixed_.get() + starts[i] * hidden_, context_);
+      attention(qkv_.get() + starts[i] * 3 * hidden,
+                Heads{starts[i + 1] - starts[i], heads, hidden / heads},
+                mixed_.get() + starts[i] * hidden, context_);
     }
-    layer.project(mixed, x, h, context_);  // h = x + mixed weight^T + bias
+    layer.project(rows(mixed_, tokens, hidden), x, h, context_);  // h = x + its product
     normalise(h, layer.attention_norm);
-    layer.mlp(postlude::MlpActivations{h, {}, {}, {}, {}, {}}, x, context_);  // x = h + mlp(h)
+    postlude::MlpActivations activations;
+    activations.x = h;
+    layer.mlp(activations, x, context_);  // x = h + mlp(h)
     normalise(x, layer.output_norm);
   }
-  stream_.copy(output_.get(), x_.get(), tokens * hidden_);
+  stream_.copy(output_.get(), x_.get(), tokens * hidden);
 }
 
 std::vector<float> Encoder::encode(const std::vector<std::vector<int>>& sequences) {
-  std::vector<float> result(sequences.size() * static_cast<std::size_t>(hidden_));
+  std::vector<float> result(sequences.size() * static_cast<std::size_t>(hidden));
+  const std::size_t most = device_ == postlude::Device() ? sequences.size() : 1;
   float* out = result.data();
-  for (std::size_t next = 0; next < sequences.size();) {
-    std::vector<std::int64_t> starts = {0};
-    for (; next < sequences.size(); ++next) {
-      const auto length = static_cast<std::int64_t>(sequences[next].size());
-      if (length < 1 || length > limit_) {
-        throw std::runtime_error("expected 1 to " + std::to_string(limit_) + " pieces, got " +
-                                 std::to_string(length));
-      }
-      const bool alone = device_.type == postlude::DeviceType::cuda;
-      if (starts.size() > 1 && (alone || starts.back() + length > capacity_)) break;
-      embed(sequences[next], input_.get() + starts.back() * hidden_);
-      starts.push_back(starts.back() + length);
+  for (auto next = sequences.begin(); next != sequences.end();) {
+    Sizes starts = {0};
+    for (; next != sequences.end() && starts.size() <= most; ++next) {
+      const auto end = starts.back() + static_cast<std::int64_t>(next->size());
+      if (end > capacity_) break;
+      embed(*next, input_.get() + starts.back() * hidden);
+      starts.push_back(end);
     }
     stream_.run(starts.back(), [&] { forward(starts); });
 
-    for (std::size_t i = 0; i + 1 < starts.size(); ++i, out += hidden_) {
-      for (std::int64_t row = starts[i]; row < starts[i + 1]; ++row) {
-        for (std::int64_t j = 0; j < hidden_; ++j) out[j] += output_.get()[row * hidden_ + j];
+    for (std::size_t i = 0; i + 1 < starts.size(); ++i, out += hidden) {
+      double squares = 0.0;  // the mean made of length 1 is the sum made of length 1
+      for (std::int64_t j = 0; j < hidden; ++j) {
+        for (auto row = starts[i]; row < starts[i + 1]; ++row) {
+          out[j] += output_.get()[row * hidden + j];
+        }
+        squares += out[j] * out[j];
       }
-      double square = 0.0;  // the mean's length goes with the sum's
-      for (std::int64_t j = 0; j < hidden_; ++j) square += out[j] * out[j];
-      const auto scale = static_cast<float>(1.0 / std::max(std::sqrt(square), 1e-12));
-      for (std::int64_t j = 0; j < hidden_; ++j) out[j] *= scale;
+      for (std::int64_t j = 0; j < hidden; ++j) out[j] /= static_cast<float>(std::sqrt(squares));
     }
   }
   return result;

@@ -1,4 +1,4 @@
-// The encoder of BERT and its kin: Postlude's ops for all but attention.
+// The encoder of all-MiniLM-L6-v2, a BERT: Postlude's ops for all but attention.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,14 @@
 
 namespace engine {
 
-// A layer computes h = norm(x + project(attention(qkv(x)))), then x = norm(h + mlp(h)).
+// Other encoders of the kind differ in these alone.
+constexpr std::int64_t layers = 6, hidden = 384, heads = 12, intermediate = 1536;
+constexpr std::int64_t vocabulary = 30522, positions = 512;
+constexpr std::int64_t max_tokens = 256;  // of a text, as sentence_bert_config.json says
+constexpr float eps = 1e-12f;
+constexpr auto activation = postlude::Activation::gelu_erf;
+
+// h = norm(x + project(attention(qkv(x)))), then x = norm(h + mlp(h)).
 struct Layer {
   postlude::Qkv qkv;
   postlude::Linear project;
@@ -22,44 +29,36 @@ struct Layer {
 
 class Encoder {
  public:
-  // Reads config.json, sentence_bert_config.json and model.safetensors from a folder. Throws
-  // std::runtime_error where they are no model that this program can run.
-  Encoder(const std::string& folder, postlude::Device device);
+  // Throws std::runtime_error where the file is not this model's.
+  Encoder(const std::string& safetensors, postlude::Device device);
 
-  std::int64_t width() const { return hidden_; }      // of an embedding
-  std::int64_t max_tokens() const { return limit_; }  // of a sequence
-  // The embeddings (sequences, width) of sequences of pieces, of unit length: the mean over each
-  // one's tokens. On the CPU as many sequences as fit run together, without padding; on a GPU one
-  // after the other, each as one CUDA graph.
+  // The embeddings (sequences, hidden) of sequences of 1 to max_tokens pieces: the mean over each
+  // one's tokens, made of length 1. On the CPU as many sequences as fit run together, without
+  // padding; on a GPU one after the other, each as the CUDA graph of its length.
   std::vector<float> encode(const std::vector<std::vector<int>>& sequences);
 
  private:
-  using Shape = std::vector<std::int64_t>;
+  using Sizes = std::vector<std::int64_t>;
 
-  postlude::TensorView load(const std::vector<std::string>& names, const Shape& shape);
+  postlude::TensorView load(const std::vector<std::string>& names, const Sizes& shape);
   postlude::Norm load_norm(const std::string& name);
   Layer load_layer(const std::string& name);
-  void allocate_activations();
-  void embed(const std::vector<int>& sequence, float* rows) const;
-  void forward(const std::vector<std::int64_t>& starts);
-  postlude::TensorView view(const Memory& memory, std::int64_t tokens, std::int64_t columns) const;
+  postlude::TensorView rows(const Memory& memory, std::int64_t count, std::int64_t columns) const;
+  std::size_t workspace(std::int64_t tokens) const;
+  void embed(const std::vector<int>& sequence, float* to) const;
+  void forward(const Sizes& starts);
 
   postlude::Device device_;
+  std::int64_t capacity_;  // tokens that run together
   Stream stream_;
   postlude::Context context_;
   Safetensors file_;
-  std::int64_t hidden_ = 0, heads_ = 0, intermediate_ = 0, limit_ = 0, capacity_ = 0;
-  float eps_ = 0.0f;
-  postlude::Activation activation_ = postlude::Activation::none;
-
-  Memory words_, positions_, types_;  // tables of embeddings, on the host
-  std::int64_t vocabulary_ = 0;
-  std::vector<Memory> weights_;  // all that the layers refer to
+  Memory words_, places_, types_;  // tables of embeddings, on the host
+  std::vector<Memory> kept_, unpacked_;
   postlude::Norm embedding_norm_;
   std::vector<Layer> layers_;
-
-  Memory input_, output_;             // on the host (capacity, hidden)
-  Memory x_, h_, mixed_, projected_;  // on the device; projected_ is q, k and v
+  Memory input_, output_;       // (capacity, hidden) on the host
+  Memory x_, h_, mixed_, qkv_;  // (capacity, hidden), qkv_ (capacity, 3 * hidden), on the device
 };
 
 }  // namespace engine

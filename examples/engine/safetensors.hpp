@@ -24,7 +24,6 @@ class Safetensors {
   // of the file or leave bytes of it out.
   explicit Safetensors(const std::string& path);
 
-  const std::map<std::string, Tensor>& tensors() const { return tensors_; }
   // Reads a tensor, which must be F32 of just this shape, to memory for that many floats.
   void read(const std::string& name, const std::vector<std::int64_t>& shape, float* to);
 
@@ -36,8 +35,5 @@ class Safetensors {
   std::int64_t data_ = 0;  // where the tensors' bytes begin
   std::map<std::string, Tensor> tensors_;
 };
-
-// "(2, 3)".
-std::string to_string(const std::vector<std::int64_t>& shape);
 
 }  // namespace engine

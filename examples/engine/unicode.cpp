@@ -13,34 +13,39 @@
 namespace engine {
 namespace {
 
-using Range = std::pair<char32_t, char32_t>;
+using Ranges = std::vector<std::pair<char32_t, char32_t>>;
 
-bool contains(const std::vector<Range>& ranges, char32_t c) {
-  auto after = std::upper_bound(ranges.begin(), ranges.end(), Range(c, 0x110000));
+bool contains(const Ranges& ranges, char32_t c) {
+  auto after = std::upper_bound(ranges.begin(), ranges.end(), std::pair(c, U'\U0010FFFF'));
   return after != ranges.begin() && c <= (--after)->second;
 }
 
 // The tables as unicode_tables.hpp writes them, read once.
 struct Tables {
-  std::vector<Range> dropped, punctuation;
+  Ranges kinds[3], dropped;
   std::unordered_map<char32_t, char32_t> lower;
   std::unordered_map<char32_t, std::u32string> bare;
 
-  Tables() : dropped(ranges(kDropped)), punctuation(ranges(kPunctuation)) {
+  Tables()
+      : kinds{ranges(kSpaces), ranges(kPunctuation), ranges(kIdeographs)},
+        dropped(ranges(kDropped)) {
     read(kLower, [this](char32_t from, const std::u32string& to) { lower[from] = to[0]; });
     read(kBare, [this](char32_t from, const std::u32string& to) { bare[from] = to; });
     std::istringstream groups(kAccents);
     for (std::string word; groups >> word;) {
       const std::u32string group = decode(word);
-      for (char32_t c : group) bare[c] = group.substr(0, 1);
+      for (char32_t c : group) bare[c] = std::u32string(1, group[0]);
     }
+    const auto compatible = [this](char32_t first, const char* targets) {
+      for (char32_t target : decode(targets)) bare[first++] = std::u32string(1, target);
+    };
     compatible(0xF900, kCompatibilityF900);
     compatible(0xFA70, kCompatibilityFA70);
     compatible(0x2F800, kCompatibility2F800);
   }
 
-  static std::vector<Range> ranges(const char* table) {
-    std::vector<Range> result;
+  static Ranges ranges(const char* table) {
+    Ranges result;
     read(table, [&result](char32_t c, const std::u32string&) {
       if (result.empty() || c != result.back().second + 1) result.emplace_back(c, c);
       result.back().second = c;
@@ -69,10 +74,6 @@ struct Tables {
       }
       while (*table == ' ') ++table;
     }
-  }
-
-  void compatible(char32_t first, const char* targets) {
-    for (char32_t target : decode(targets)) bare[first++] = target;
   }
 };
 
@@ -110,20 +111,7 @@ void append(std::string& text, char32_t c) {
   for (int i = more - 1; i >= 0; --i) text += static_cast<char>(0x80 | (c >> (6 * i) & 0x3F));
 }
 
-bool is_space(char32_t c) {
-  return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == 0xA0 || c == 0x1680 ||
-         (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F || c == 0x205F ||
-         c == 0x3000;
-}
-
-bool is_punctuation(char32_t c) { return contains(tables().punctuation, c); }
-
-bool is_ideograph(char32_t c) {
-  static const std::vector<Range> blocks = {
-      {0x3400, 0x4DBF},   {0x4E00, 0x9FFF},   {0xF900, 0xFAFF},  {0x20000, 0x2A6DF},
-      {0x2A700, 0x2B81F}, {0x2B920, 0x2CEAF}, {0x2F800, 0x2FA1F}};
-  return contains(blocks, c);
-}
+bool is(Kind kind, char32_t c) { return contains(tables().kinds[kind], c); }
 
 std::u32string fold(char32_t c) {
   if (contains(tables().dropped, c)) return {};

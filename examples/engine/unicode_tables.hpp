@@ -6,6 +6,9 @@
 
 namespace engine {
 
+// Blanks.
+inline constexpr char kSpaces[] = "9-A D 20 A0 1680 2000-200A 2028-2029 202F 205F 3000 ";
+
 // Controls, and marks above and below.
 inline constexpr char kDropped[] =
     "0-8 B-C E-1F 7F-9F AD 300-36F 483-487 591-5BD 5BF 5C1-5C2 5C4-5C5 5C7 600-605 610-61A 61C "
@@ -53,6 +56,10 @@ inline constexpr char kPunctuation[] =
     "110BB-110BC 110BE-110C1 11140-11143 11174-11175 111C5-111C9 111CD 111DB 111DD-111DF "
     "11238-1123D 112A9 114C6 115C1-115D7 11641-11643 1173C-1173E 12470-12474 16A6E-16A6F 16AF5 "
     "16B37-16B3B 16B44 1BC9F 1DA87-1DA8B ";
+
+// Words by themselves too.
+inline constexpr char kIdeographs[] =
+    "3400-4DBF 4E00-9FFF F900-FAFF 20000-2A6DF 2A700-2B81F 2B920-2CEAF 2F800-2FA1F ";
 
 // The lower case.
 inline constexpr char kLower[] =

@@ -44,7 +44,6 @@ std::vector<int> WordPiece::encode(const std::string& text, std::size_t most) co
   return ids;
 }
 
-// Blanks end a word; a punctuation mark or a Chinese character is one.
 void WordPiece::add_words(const std::string& text, std::vector<int>& ids) const {
   std::u32string word;
   const auto end_word = [&] {
@@ -52,17 +51,14 @@ void WordPiece::add_words(const std::string& text, std::vector<int>& ids) const 
     word.clear();
   };
   for (char32_t original : decode(text)) {
-    if (is_space(original)) {
-      end_word();
-      continue;
-    }
-    if (is_ideograph(original)) end_word();
-    for (char32_t c : fold(original)) {
-      if (is_punctuation(c)) end_word();
+    const bool alone = is(ideograph, original), blank = is(space, original);
+    if (alone || blank) end_word();
+    for (char32_t c : blank ? std::u32string() : fold(original)) {
+      if (is(punctuation, c)) end_word();
       word += c;
-      if (is_punctuation(c)) end_word();
+      if (is(punctuation, c)) end_word();
     }
-    if (is_ideograph(original)) end_word();
+    if (alone) end_word();
   }
   end_word();
 }

