@@ -295,3 +295,11 @@ def test_a_missing_file_is_named(engine, tmp_path):
     assert f"{tmp_path}/vocab.txt: cannot be read" in engine("embed", model=tmp_path, fails=True)
     (tmp_path / "vocab.txt").write_text("a\n[UNK]\n")
     assert "the vocabulary lacks [CLS]" in engine("embed", model=tmp_path, fails=True)
+
+
+def test_a_vocabulary_of_another_model_is_refused(engine, tmp_path):
+    (tmp_path / "model.safetensors").symlink_to(MODEL / "model.safetensors")
+    vocabulary = (MODEL / "vocab.txt").read_text(encoding="utf-8")
+    (tmp_path / "vocab.txt").write_text(vocabulary + "qqqqq\n", encoding="utf-8")
+    message = engine("embed", model=tmp_path, lines=["a qqqqq"], fails=True)
+    assert message == "piece 30522 is not the model's\n"

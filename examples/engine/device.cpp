@@ -1,53 +1,51 @@
-// Calls of the CUDA runtime, where the program is built with CUDA, and what stands for them.
+// The calls of the CUDA runtime, where the program is built with CUDA, and what stands for them.
 #include "device.hpp"
 
 #include <cstddef>
 #include <cstring>
 #include <stdexcept>
-#include <string>
 
 #if ENGINE_WITH_CUDA
 #include <cuda_runtime_api.h>
 #endif
 
 namespace engine {
-namespace {
-
-bool is_cuda(postlude::Device device) { return device.type == postlude::DeviceType::cuda; }
 
 #if ENGINE_WITH_CUDA
-void check(cudaError_t error) {
+static void check(cudaError_t error) {
   if (error != cudaSuccess) throw std::runtime_error(cudaGetErrorString(error));
 }
 #endif
 
-}  // namespace
-
 Memory allocate(postlude::Device device, std::int64_t floats) {
 #if ENGINE_WITH_CUDA
-  const auto bytes = static_cast<std::size_t>(floats) * sizeof(float);
-  void* data = nullptr;
-  if (is_cuda(device)) {
-    check(cudaMalloc(&data, bytes));
+  if (device.type == postlude::DeviceType::cuda) {
+    void* data = nullptr;
+    check(cudaMalloc(&data, static_cast<std::size_t>(floats) * sizeof(float)));
     return Memory(static_cast<float*>(data), cudaFree);
   }
-  if (cudaMallocHost(&data, bytes) == cudaSuccess) {
+#endif
+  return allocate_host(device, floats);
+}
+
+Memory allocate_host([[maybe_unused]] postlude::Device device, std::int64_t floats) {
+#if ENGINE_WITH_CUDA
+  if (device.type == postlude::DeviceType::cuda) {
+    void* data = nullptr;
+    check(cudaMallocHost(&data, static_cast<std::size_t>(floats) * sizeof(float)));
     return Memory(static_cast<float*>(data), cudaFreeHost);
   }
-  cudaGetLastError();  // a machine without a GPU
 #endif
-  if (is_cuda(device)) throw std::runtime_error("this program was built without CUDA");
   return Memory(new float[static_cast<std::size_t>(floats)], std::default_delete<float[]>());
 }
 
-Stream::Stream(postlude::Device device) : device_(device) {
+Stream::Stream(postlude::Device device) {
+  if (device == postlude::Device()) return;
 #if ENGINE_WITH_CUDA
-  if (is_cuda(device)) {
-    check(cudaSetDevice(device.index));
-    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
-  }
+  check(cudaSetDevice(device.index));
+  check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking));
 #else
-  if (is_cuda(device)) throw std::runtime_error("this program was built without CUDA");
+  throw std::runtime_error("this program was built without CUDA");
 #endif
 }
 
@@ -58,47 +56,43 @@ Stream::~Stream() {
 #endif
 }
 
-postlude::StreamRef Stream::ref() const { return stream_; }
-
 void Stream::copy(float* to, const float* from, std::int64_t floats) {
   const auto bytes = static_cast<std::size_t>(floats) * sizeof(float);
-#if ENGINE_WITH_CUDA
-  if (is_cuda(device_)) {
-    check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_));
+  if (stream_ == nullptr) {
+    std::memcpy(to, from, bytes);
     return;
   }
+#if ENGINE_WITH_CUDA
+  check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_));
 #endif
-  std::memcpy(to, from, bytes);
 }
 
 void Stream::wait() {
 #if ENGINE_WITH_CUDA
-  if (is_cuda(device_)) check(cudaStreamSynchronize(stream_));
+  if (stream_ != nullptr) check(cudaStreamSynchronize(stream_));
 #endif
 }
 
 void Stream::run([[maybe_unused]] std::int64_t key, const std::function<void()>& work) {
-#if ENGINE_WITH_CUDA
-  if (is_cuda(device_)) {
-    auto found = graphs_.find(key);
-    if (found == graphs_.end()) {
-      work();  // as it is: kernels are loaded at their first launch, which cannot be recorded
-      wait();
-      cudaGraph_t recorded = nullptr;
-      cudaGraphExec_t graph = nullptr;
-      check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
-      work();
-      check(cudaStreamEndCapture(stream_, &recorded));
-      check(cudaGraphInstantiate(&graph, recorded, 0));
-      check(cudaGraphDestroy(recorded));
-      found = graphs_.emplace(key, graph).first;
-    }
-    check(cudaGraphLaunch(found->second, stream_));
-    wait();
+  if (stream_ == nullptr) {
+    work();
     return;
   }
+#if ENGINE_WITH_CUDA
+  cudaGraphExec_t& graph = graphs_[key];
+  if (graph == nullptr) {
+    work();  // as it is: kernels are loaded at their first launch, which cannot be recorded
+    wait();
+    cudaGraph_t recorded = nullptr;
+    check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
+    work();
+    check(cudaStreamEndCapture(stream_, &recorded));
+    check(cudaGraphInstantiate(&graph, recorded, 0));
+    check(cudaGraphDestroy(recorded));
+  }
+  check(cudaGraphLaunch(graph, stream_));
+  wait();
 #endif
-  work();
 }
 
 }  // namespace engine

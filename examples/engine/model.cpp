@@ -11,6 +11,10 @@ namespace engine {
 
 using postlude::TensorView;
 
+static postlude::NormParams norm_of(const TensorView& x, const postlude::Norm& norm) {
+  return postlude::NormParams{x, norm, {}, {}, {}, {}};
+}
+
 Encoder::Encoder(const std::string& safetensors, postlude::Device device)
     : device_(device),
       capacity_(device == postlude::Device() ? 4 * max_tokens : max_tokens),
@@ -32,8 +36,8 @@ Encoder::Encoder(const std::string& safetensors, postlude::Device device)
 
   // All that calls need, so that none allocates. Fewer tokens may need more workspace: a product of
   // few rows is split into parts.
-  input_ = allocate(postlude::Device(), capacity_ * hidden);
-  output_ = allocate(postlude::Device(), capacity_ * hidden);
+  input_ = allocate_host(device, capacity_ * hidden);
+  output_ = allocate_host(device, capacity_ * hidden);
   for (Memory* memory : {&x_, &h_, &mixed_}) *memory = allocate(device, capacity_ * hidden);
   qkv_ = allocate(device, capacity_ * 3 * hidden);
   std::size_t bytes = 0;
@@ -103,20 +107,18 @@ TensorView Encoder::rows(const Memory& memory, std::int64_t count, std::int64_t 
 std::size_t Encoder::workspace(std::int64_t tokens) const {
   const Layer& layer = layers_[0];
   const TensorView x = rows(x_, tokens, hidden), qkv = rows(qkv_, tokens, 3 * hidden);
-  postlude::MlpActivations activations;
-  activations.x = x;
-  postlude::NormParams norm;
-  norm.x = x;
-  norm.norm = embedding_norm_;
   return std::max({workspace_size(layer.qkv.with(x), qkv, context_),
                    workspace_size(layer.project.with(x, x), x, context_),
-                   workspace_size(layer.mlp.with(activations), x, context_),
-                   workspace_size(norm, x, context_)});
+                   workspace_size(layer.mlp.with({x, {}, {}, {}, {}, {}}), x, context_),
+                   workspace_size(norm_of(x, embedding_norm_), x, context_)});
 }
 
 // The sum of each token's embeddings: its piece's, its place's and its sentence's, the first.
 void Encoder::embed(const std::vector<int>& sequence, float* to) const {
   for (std::size_t at = 0; at < sequence.size(); ++at) {
+    if (sequence[at] < 0 || sequence[at] >= vocabulary) {
+      throw std::runtime_error("piece " + std::to_string(sequence[at]) + " is not the model's");
+    }
     const float* word = words_.get() + sequence[at] * hidden;
     const float* place = places_.get() + static_cast<std::int64_t>(at) * hidden;
     for (std::int64_t i = 0; i < hidden; ++i) *to++ = word[i] + types_.get()[i] + place[i];
@@ -127,15 +129,9 @@ void Encoder::embed(const std::vector<int>& sequence, float* to) const {
 void Encoder::forward(const Sizes& starts) {
   const std::int64_t tokens = starts.back();
   const TensorView x = rows(x_, tokens, hidden), h = rows(h_, tokens, hidden);
-  const auto normalise = [this](const TensorView& at, const postlude::Norm& norm) {
-    postlude::NormParams params;
-    params.x = at;
-    params.norm = norm;
-    postlude::norm(params, at, context_);
-  };
 
   stream_.copy(x_.get(), input_.get(), tokens * hidden);
-  normalise(x, embedding_norm_);
+  norm(norm_of(x, embedding_norm_), x, context_);  // over x itself, as those below
   for (const Layer& layer : layers_) {
     layer.qkv(x, {}, rows(qkv_, tokens, 3 * hidden), context_);
     for (std::size_t i = 0; i + 1 < starts.size(); ++i) {
@@ -144,11 +140,9 @@ void Encoder::forward(const Sizes& starts) {
                 mixed_.get() + starts[i] * hidden, context_);
     }
     layer.project(rows(mixed_, tokens, hidden), x, h, context_);  // h = x + its product
-    normalise(h, layer.attention_norm);
-    postlude::MlpActivations activations;
-    activations.x = h;
-    layer.mlp(activations, x, context_);  // x = h + mlp(h)
-    normalise(x, layer.output_norm);
+    norm(norm_of(h, layer.attention_norm), h, context_);
+    layer.mlp({h, {}, {}, {}, {}, {}}, x, context_);  // x = h + mlp(h)
+    norm(norm_of(x, layer.output_norm), x, context_);
   }
   stream_.copy(output_.get(), x_.get(), tokens * hidden);
 }
@@ -161,6 +155,10 @@ std::vector<float> Encoder::encode(const std::vector<std::vector<int>>& sequence
     Sizes starts = {0};
     for (; next != sequences.end() && starts.size() <= most; ++next) {
       const auto end = starts.back() + static_cast<std::int64_t>(next->size());
+      if (next->empty() || next->size() > max_tokens) {
+        throw std::runtime_error("expected texts of 1 to " + std::to_string(max_tokens) +
+                                 " pieces");
+      }
       if (end > capacity_) break;
       embed(*next, input_.get() + starts.back() * hidden);
       starts.push_back(end);

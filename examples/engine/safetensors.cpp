@@ -28,14 +28,11 @@ class Parser {
   // Calls member(name) at each value of an object.
   template <class Member>
   void object(const Member& member) {
-    need('{');
-    if (found('}')) return;
-    do {
+    list('{', '}', [&] {
       const std::string name = text();
       need(':');
       member(name);
-    } while (found(','));
-    need('}');
+    });
   }
 
   std::string text() {  // escapes stay as they are
@@ -50,12 +47,7 @@ class Parser {
 
   std::vector<std::int64_t> numbers() {
     std::vector<std::int64_t> result;
-    need('[');
-    if (found(']')) return result;
-    do {
-      result.push_back(number());
-    } while (found(','));
-    need(']');
+    list('[', ']', [&] { result.push_back(number()); });
     return result;
   }
 
@@ -76,6 +68,16 @@ class Parser {
     if (at_ == text_.size() || text_[at_] != wanted) return false;
     ++at_;
     return true;
+  }
+
+  template <class Item>
+  void list(char open, char close, const Item& item) {
+    need(open);
+    if (found(close)) return;
+    do {
+      item();
+    } while (found(','));
+    need(close);
   }
 
   void need(char wanted) {
