@@ -98,7 +98,7 @@ def test_embeddings_are_those_of_transformers(engine, demo, tokenizer, device):
     embeddings = np.array([line.split() for line in output], dtype=np.float32)
     expected = python_embeddings(demo, tokenizer, TEXTS).numpy()
     assert embeddings.shape == expected.shape == (len(TEXTS), 384)
-    assert np.abs(embeddings - expected).max() < 1e-3
+    assert np.abs(embeddings - expected).max() < 1e-4  # the tanh form of GELU is 3e-4 off
     assert np.abs(np.linalg.norm(embeddings, axis=1) - 1).max() < 1e-5
     # The bound can tell: no two texts that differ are so close.
     different = [i for i, text in enumerate(TEXTS) if text.strip()]
