@@ -26,7 +26,7 @@ export HF_HUB_OFFLINE := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format bench build wheel asan cuda clean distclean
+.PHONY: help demo test lint format bench docs build wheel asan cuda clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,10 @@ bench: build $(STAMPS)/demo ## the benchmarks; results go to benchmarks/results
 	$(PY) benchmarks/overhead.py
 	$(PY) benchmarks/encoder.py
 	$(PY) benchmarks/blocks.py
+
+# The banner that is turned off is an advertisement of the theme's.
+docs: $(STAMPS)/docs ## the documentation site, in build/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
 
 build: $(STAMPS)/path $(STAMPS)/googletest $(if $(filter OFF,$(POSTLUDE_CUDA)),,$(STAMPS)/cutlass) ## the core and the Python extension
 	$(CMAKE) --preset release --log-level=NOTICE $(CMAKE_COMMON) -DPOSTLUDE_CUDA=$(POSTLUDE_CUDA) \
@@ -136,6 +140,10 @@ $(STAMPS)/demo $(STAMPS)/test: $(STAMPS)/%: $(STAMPS)/build $(TORCH_STAMP) pypro
 
 $(STAMPS)/wheel: $(STAMPS)/build
 	$(PIP) --group wheel
+	@touch $@
+
+$(STAMPS)/docs: $(STAMPS)/venv pyproject.toml
+	$(PIP) --group docs
 	@touch $@
 
 $(STAMPS)/lint: $(STAMPS)/venv pyproject.toml

@@ -1,7 +1,15 @@
-"""The blocks of code in a Markdown file, which tests run."""
+"""The blocks of code in a Markdown file, which tests run or compile."""
 
+import os
 import re
+import shlex
+import shutil
+import subprocess
 from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def blocks(path: Path, language: str) -> list[str]:
@@ -11,3 +19,15 @@ def blocks(path: Path, language: str) -> list[str]:
     )
     assert found, f"{path.name} has no block of {language}"
     return found
+
+
+def compile_text(text: str, standard: str) -> None:
+    """Has the compiler look at a program in C or C++; a warning is an error."""
+    in_cpp = "++" in standard
+    compiler = shlex.split(os.environ.get("CXX" if in_cpp else "CC", "c++" if in_cpp else "cc"))
+    if shutil.which(compiler[0]) is None:
+        pytest.skip(f"no compiler {compiler[0]}")
+    command = [*compiler, f"-std={standard}", "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]
+    command += [f"-I{ROOT / 'include'}", "-x", "c++" if in_cpp else "c", "-"]
+    run = subprocess.run(command, input=text, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr

@@ -4,15 +4,14 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
+from sources import environment_variables
 
 import postlude
 from postlude.cli import info, main
 
-ROOT = Path(__file__).resolve().parent.parent
 M, N, K = 7, 96, 64
 
 
@@ -44,12 +43,7 @@ def test_info_is_what_the_library_says(capsys, monkeypatch):
 
 
 def test_info_knows_every_variable_that_the_sources_read():
-    read = set()
-    for folder, suffixes in {"src": (".cpp", ".cu", ".hpp"), "python": (".py",)}.items():
-        for path in (ROOT / folder).rglob("*"):
-            if path.suffix in suffixes:
-                text = path.read_text(encoding="utf-8")
-                read |= set(re.findall(r"(?:getenv\(|environ\S*?[\[(])\"(POSTLUDE_\w+)\"", text))
+    read = environment_variables("src", "python")
     assert read == set(info.ENVIRONMENT)
 
 
