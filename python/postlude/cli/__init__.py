@@ -1,4 +1,4 @@
-"""The ``postlude`` command: what is installed, and how a problem would run."""
+"""The ``postlude`` command: what is installed, how a problem would run, and how fast."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import explain, info
+from . import bench, explain, info
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_COMMANDS = (info, explain)
+_COMMANDS = (info, explain, bench)
 
 
 def cmake_dir() -> Path | None:
@@ -34,7 +34,7 @@ def _print_cmake_dir() -> int:
 def make_parser() -> argparse.ArgumentParser:
     """The parser of the whole command; each subcommand sets ``run``, a function of its options."""
     parser = argparse.ArgumentParser(
-        prog="postlude", description="What is installed, and how a problem would run."
+        prog="postlude", description="What is installed, how a problem would run, and how fast."
     )
     parser.add_argument(
         "--cmake-dir",

@@ -7,9 +7,10 @@ import argparse
 from collections.abc import Callable
 from typing import Any
 
+from .models import ACTIVATIONS
 from .tensors import DTYPES, Tensors
 
-_ACTIVATIONS = ["none", "relu", "gelu_erf", "gelu_tanh", "quick_gelu", "silu", "relu2"]
+_ACTIVATIONS = ["none", *ACTIVATIONS]
 _NORMS = ["none", "layer", "rms"]
 _FORMS = ["pre_ln", "post_ln", "parallel"]
 _WEIGHTS = ["plain", "packed", "int8"]
