@@ -306,8 +306,15 @@ Output Call::new_output(const char* argument, DType dtype, int rank, const std::
   } else {
     nb::object sizes = nb::steal(PyTuple_New(rank));
     for (int d = 0; d < rank; ++d) PyTuple_SetItem(sizes.ptr(), d, PyLong_FromLongLong(shape[d]));
-    made = like_.is_valid() ? adapter_->new_like(like_, sizes)
-                            : adapter_->empty(sizes, to_string(dtype), to_string(device_).c_str());
+    try {
+      made = like_.is_valid()
+                 ? adapter_->new_like(like_, sizes)
+                 : adapter_->empty(sizes, to_string(dtype), to_string(device_).c_str());
+    } catch (nb::python_error& error) {
+      if (!error.matches(PyExc_TypeError)) throw;
+      nb::raise_from(error, PyExc_ValueError, "[%s] %s: expected a dtype that %s has, got %s", op_,
+                     argument, adapter_->framework.c_str(), to_string(dtype));
+    }
   }
   const Lent lent = lend(made, *adapter_, true, {op_, argument, stream_});
   return Output{lent.view, std::move(made), false};

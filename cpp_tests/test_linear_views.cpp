@@ -79,6 +79,16 @@ TEST_P(LinearViewTest, LeadingDimensionsThatDoNotCollapse) {
   check_product(deep, weight, {}, empty({{b, h, s, n}, {s * h * n, n, h * n, 1}, 0}));
 }
 
+// Found by fuzz/c_interface.cpp: UndefinedBehaviorSanitizer wants no steps from a null pointer.
+TEST_P(LinearViewTest, SlabsOfNothing) {
+  Tensor out = empty({{3, 2, 5}, {20, 5, 1}, 0});
+  LinearParams p;
+  p.x = TensorView(nullptr, dtype(), {3, 2, 0}, {9, 4, 1}, device());
+  p.weight = TensorView(nullptr, dtype(), {5, 0}, device());
+  ASSERT_NO_THROW(run(p, out));
+  EXPECT_EQ(out.get(), std::vector<double>(30, 0.0));
+}
+
 TEST_P(LinearViewTest, RowVectorsFollowLeadingDimensionsThatDoNotCollapse) {
   const std::int64_t b = 3, s = 5, k = 33, n = 20, m = b * s;
   const Tensor x = integers({{b, s, k}, {k, b * k, 1}, 0}, 2),

@@ -131,6 +131,19 @@ TEST_P(NormTest, GemmasNormAddsOneToItsWeight) {
   check(c);
 }
 
+// Found by fuzz/c_interface.cpp: such a weight was multiplied with, and its shape not looked at.
+TEST_P(NormTest, WithoutAKindThereIsNoWeight) {
+  const Tensor x = normal({{3, 40}, {}, 0}), two = normal({{2}, {}, 0});
+  Tensor out = empty({{3, 40}, {}, 0});
+  NormParams p;
+  p.x = x;
+  p.norm.weight = two;
+  p.norm.bias = two;
+  p.norm.weight_offset = 1.0f;
+  run(p, out);
+  EXPECT_TRUE(same_bits(x, out));
+}
+
 TEST_P(NormTest, EmptyDimensions) {
   for (std::int64_t m : {0, 3}) {
     for (NormKind kind : {NormKind::none, NormKind::layer, NormKind::rms}) {

@@ -53,6 +53,14 @@ TEST_P(WeightTest, UnpackGivesBackEveryBit) {
   }
 }
 
+// Found by fuzz/c_interface.cpp: UndefinedBehaviorSanitizer wants no null pointer in memcpy.
+TEST_P(WeightTest, NothingIsUnpackedToANullPointer) {
+  Context context(device());
+  const TensorView nothing(nullptr, dtype(), {3, 0}, device());
+  const Weight packed = api::pack_weight(nothing, {}, context);
+  EXPECT_NO_THROW(api::unpack(packed, nothing, context));
+}
+
 TEST_P(WeightTest, SaysWhatItHolds) {
   Context context(device());
   const Tensor weight = normal({{24, 33}, {}, 0});

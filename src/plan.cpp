@@ -154,6 +154,7 @@ NormCall base_norm(const char* op, const Builder& b, const TensorView& x, const 
   c.m = b.m();
   c.h = x.size(-1);
   c.x = b.at(x);
+  if (!norm) return c;  // its other fields are neither checked nor used then
   c.kind = norm.kind;
   c.weight = vector(norm.weight);
   c.norm_bias = vector(norm.bias);

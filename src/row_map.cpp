@@ -56,7 +56,7 @@ Rows RowMap::at(const TensorView& view, std::int64_t slab) const {
   rows.dtype = view.dtype();
   rows.stride = row_stride(view, inner_begin_, leading_);
   rows.data = view.data();
-  if (offset != 0) {
+  if (offset != 0 && view.data() != nullptr) {  // null where there are no elements
     rows.data =
         static_cast<char*>(view.data()) + offset * static_cast<std::int64_t>(size_of(view.dtype()));
   }

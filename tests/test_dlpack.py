@@ -262,6 +262,12 @@ def test_capsules():
         ops.linear(used, w)
 
 
+def test_a_result_that_the_framework_has_no_dtype_for():
+    x = torch.utils.dlpack.to_dlpack(torch.ones(3, 8, dtype=torch.bfloat16))
+    with pytest.raises(ValueError, match=r"\[norm\] out: .* that numpy has, got bfloat16"):
+        ops.norm(x, None, bias=np.ones(8, np.float32))
+
+
 def test_frameworks_do_not_mix():
     x, w = torch.from_numpy(X), torch.from_numpy(W)
     with pytest.raises(TypeError, match=r"\[linear\] weight: .*torch, as x is, got ndarray"):

@@ -67,6 +67,7 @@ float quantize_block(const TensorView& weight, const Block& b, std::int8_t* q) {
 }  // namespace
 
 void copy_plain_rows(const Rows& from, const Rows& to, std::int64_t m, std::int64_t h) {
+  if (h == 0) return;  // pointers may be null
   const std::size_t bytes = static_cast<std::size_t>(h) * size_of(from.dtype);
   for_each_item(m, copy_microseconds(m * h, from.dtype),
                 [&](std::int64_t i) { std::memcpy(to.row(i), from.row(i), bytes); });
@@ -75,6 +76,7 @@ void copy_plain_rows(const Rows& from, const Rows& to, std::int64_t m, std::int6
 void copy_plain_matrix(const TensorView& from, const TensorView& to) {
   const std::int64_t n = from.size(0);
   const std::int64_t k = from.size(1);
+  if (k == 0) return;  // pointers may be null
   const std::size_t size = size_of(from.dtype());
   const auto contiguous = [](const TensorView& v) { return v.size(1) <= 1 || v.stride(1) == 1; };
   const bool rows = contiguous(from) && contiguous(to);
