@@ -1,6 +1,9 @@
 // oneDNN matmul primitives for tiles: see matmul_cache.hpp.
 #include "cpu/matmul_cache.hpp"
 
+#include <algorithm>
+#include <utility>
+
 #include "cpu/isa/tile_ops.hpp"
 #include "cpu/threads.hpp"
 
@@ -87,20 +90,30 @@ bool Matmul::run(int slot, const void* x, const void* w, float* acc, void* scrat
   return dnnl_primitive_execute(primitive_.get(), stream_.get(), 4, args) == dnnl_success;
 }
 
-CpuState::CpuState() : engine_(dnnl::engine::kind::cpu, 0) {}
+CpuState::CpuState(std::size_t limit)
+    : engine_(dnnl::engine::kind::cpu, 0), limit_(std::max(limit, least)) {}
 
 Matmul* CpuState::find(const MatmulShape& shape, int slots) {
-  auto [entry, inserted] = cache_.try_emplace(shape);
-  if (inserted) {
+  const auto known = by_shape_.find(shape);
+  if (known != by_shape_.end()) {
+    entries_.splice(entries_.begin(), entries_, known->second);
+  } else {
     const memory::desc weight =
         shape.packed ? packed_panel_desc(engine_, shape.dtype, shape.n, shape.k)
                      : memory::desc({shape.k, shape.n}, to_dnnl(shape.dtype),
                                     memory::dims{shape.w_stride_k, shape.w_stride_n});
+    std::unique_ptr<Matmul> made;
     if (const auto pd = describe(engine_, shape, weight)) {
-      entry->second = std::make_unique<Matmul>(engine_, *pd);
+      made = std::make_unique<Matmul>(engine_, *pd);
+    }
+    entries_.push_front({shape, std::move(made)});
+    by_shape_[shape] = entries_.begin();
+    if (entries_.size() > limit_) {
+      by_shape_.erase(entries_.back().shape);
+      entries_.pop_back();
     }
   }
-  Matmul* matmul = entry->second.get();
+  Matmul* matmul = entries_.front().matmul.get();
   if (matmul != nullptr) matmul->ensure_slots(slots);
   return matmul;
 }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <list>
 #include <memory>
 #include <oneapi/dnnl/dnnl.hpp>
 #include <string>
@@ -65,15 +66,25 @@ class Matmul {
 // The CPU backend's state in a Context.
 class CpuState : public BackendState {
  public:
-  CpuState();
+  // Keeps at most `limit` primitives, so that memory is bounded whatever shapes come. A tiling
+  // holds fewer than `least` of them at a time.
+  static constexpr std::size_t least = 16;
+  explicit CpuState(std::size_t limit = 2048);
   // The primitive, or null where oneDNN has only its reference code for the shape (which is slower
-  // than ours) or none.
+  // than ours) or none. Valid until as many others as are kept were asked for.
   Matmul* find(const MatmulShape& shape, int slots);
+  std::size_t kept() const { return by_shape_.size(); }
   const dnnl::engine& engine() const { return engine_; }
 
  private:
   dnnl::engine engine_;
-  std::unordered_map<MatmulShape, std::unique_ptr<Matmul>, MatmulShapeHash> cache_;
+  struct Entry {
+    MatmulShape shape;
+    std::unique_ptr<Matmul> matmul;
+  };
+  std::size_t limit_;
+  std::list<Entry> entries_;  // the last one asked for first
+  std::unordered_map<MatmulShape, std::list<Entry>::iterator, MatmulShapeHash> by_shape_;
 };
 
 // Rows of the tiles that packed layouts are made for.
