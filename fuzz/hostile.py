@@ -19,6 +19,7 @@ import torch
 
 import postlude
 from postlude import LayerNorm, RMSNorm, ops
+from postlude.cli.tensors import ManagedTensor, capsule_of
 
 DTYPES = {"torch": ("float32", "bfloat16", "float16"), "numpy": ("float32", "float16")}
 ACTIVATIONS = (None, "relu", "gelu_erf", "gelu_tanh", "quick_gelu", "silu", "relu2", "gelu")
@@ -51,38 +52,14 @@ class Call:
     right: bool
 
 
-class DLTensor(ctypes.Structure):
-    """DLPack's, with its deleter behind it: a DLManagedTensor."""
-
-    _fields_ = (
-        ("data", ctypes.c_void_p),
-        ("device_type", ctypes.c_int32),
-        ("device_id", ctypes.c_int32),
-        ("ndim", ctypes.c_int32),
-        ("code", ctypes.c_uint8),
-        ("bits", ctypes.c_uint8),
-        ("lanes", ctypes.c_uint16),
-        ("shape", ctypes.c_void_p),
-        ("strides", ctypes.c_void_p),
-        ("byte_offset", ctypes.c_uint64),
-        ("context", ctypes.c_void_p),
-        ("deleter", ctypes.c_void_p),
-    )
-
-
 class Lender:
     """Something with ``__dlpack__`` that hands out a capsule whose tensor may be hostile."""
 
-    def __init__(self, tensor: DLTensor, name: bytes, *keep: Any) -> None:
+    def __init__(self, tensor: ManagedTensor, name: bytes, *keep: Any) -> None:
         self.tensor, self.name, self.keep = tensor, name, keep
 
     def __dlpack__(self, **_: Any) -> Any:
-        new = ctypes.pythonapi.PyCapsule_New
-        new.restype, new.argtypes = (
-            ctypes.py_object,
-            [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p],
-        )
-        return new(ctypes.addressof(self.tensor), self.name, None)
+        return capsule_of(self.tensor, self.name)
 
     def __dlpack_device__(self) -> tuple[int, int]:
         return self.tensor.device_type, self.tensor.device_id
@@ -99,19 +76,19 @@ def hostile_capsule(rng: random.Random) -> Lender:
     code, bits = rng.choice(
         ((2, 32), (2, 32), (2, 16), (4, 16), (0, 8), (2, 64), (6, 8), (255, 255))
     )
-    tensor = DLTensor(
+    tensor = ManagedTensor(
         device_type=rng.choice((1, 1, 1, 1, 0, 3, 9, -1)),
         device_id=rng.choice((0, 0, 5, -1)),
         ndim=rank,
         code=code,
         bits=bits,
         lanes=rng.choice((1, 1, 1, 1, 0, 2, 65535)),
-        shape=ctypes.addressof(shape) if rng.random() < 0.9 else None,
-        strides=ctypes.addressof(strides) if rng.random() < 0.7 else None,
+        shape=shape if rng.random() < 0.9 else None,
+        strides=strides if rng.random() < 0.7 else None,
         byte_offset=rng.choice((0, 0, 0, 1, 4, 1 << 40, (1 << 64) - 1)),
     )
     memory = (ctypes.c_char * 4096)()
-    if tensor.strides is None:  # compact
+    if not tensor.strides:  # compact
         steps = [1] * count
         for d in range(count - 2, -1, -1):
             steps[d] = steps[d + 1] * sizes[d + 1]

@@ -26,5 +26,8 @@ def environment_variables(*folders: str) -> set[str]:
 def cmake_options() -> set[str]:
     """The options of ours that the build has."""
     texts = [(ROOT / "CMakeLists.txt").read_text(encoding="utf-8")]
-    texts += _texts(("bindings", "cmake", "cpp_tests", "src"), ("CMakeLists.txt", ".cmake"))
+    texts += _texts(
+        ("benchmarks", "bindings", "cmake", "cpp_tests", "fuzz", "src"),
+        ("CMakeLists.txt", ".cmake"),
+    )
     return {one or other for text in texts for one, other in _OPTION.findall(text)}

@@ -87,7 +87,7 @@ def test_what_the_sources_read_is_found():
     """The search itself finds what is known to be there, of each kind."""
     assert {"POSTLUDE_PDL", "POSTLUDE_STRICT"} <= environment_variables("src", "python")
     known = {"POSTLUDE_CUDA", "POSTLUDE_CUTLASS_DIR", "POSTLUDE_INSTALL", "POSTLUDE_STAGE_PYTHON"}
-    assert known | {"POSTLUDE_SANITIZE"} <= cmake_options()
+    assert known | {"POSTLUDE_SANITIZE", "POSTLUDE_LIBFUZZER"} <= cmake_options()
 
 
 def test_every_page_of_an_operation_has_the_same_parts():

@@ -16,7 +16,7 @@ _LARGEST = 1 << 60  # of postlude::TensorView
 _NAME = b"dltensor"  # the capsules point to it
 
 
-class _Tensor(ctypes.Structure):
+class ManagedTensor(ctypes.Structure):
     """DLManagedTensor, its DLTensor first."""
 
     _fields_ = (
@@ -33,6 +33,14 @@ class _Tensor(ctypes.Structure):
         ("context", ctypes.c_void_p),
         ("deleter", ctypes.c_void_p),
     )
+
+
+def capsule_of(tensor: ManagedTensor, name: bytes) -> Any:
+    """A capsule that points to the tensor and the name, both of which must outlive it."""
+    new = ctypes.pythonapi.PyCapsule_New
+    new.restype = ctypes.py_object
+    new.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
+    return new(ctypes.addressof(tensor), name, None)
 
 
 class Tensors:
@@ -71,7 +79,7 @@ class Tensors:
             raise ValueError(f"[explain] sizes: expected 0 to 2^60, got {shape}")
         code, bits = DTYPES[self._dtype]
         size = math.prod(shape) * bits // 8
-        tensor = _Tensor(
+        tensor = ManagedTensor(
             data=self._memory(size) if readable else self._address(size),
             device_type=self._device[0],
             device_id=self._device[1],
@@ -82,7 +90,4 @@ class Tensors:
             shape=(ctypes.c_int64 * len(shape))(*shape),
         )
         self._kept.append(tensor)
-        new = ctypes.pythonapi.PyCapsule_New
-        new.restype = ctypes.py_object
-        new.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
-        return new(ctypes.addressof(tensor), _NAME, None)
+        return capsule_of(tensor, _NAME)
