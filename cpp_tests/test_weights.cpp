@@ -61,6 +61,16 @@ TEST_P(WeightTest, NothingIsUnpackedToANullPointer) {
   EXPECT_NO_THROW(api::unpack(packed, nothing, context));
 }
 
+// Found by fuzz/c_interface.cpp: quantising walked through all of these rows.
+TEST_P(WeightTest, ManyRowsOfNothingTakeNoTime) {
+  Context context(device());
+  const TensorView nothing(nullptr, dtype(), {std::int64_t{1} << 50, 0}, device());
+  const Weight weight = api::quantize_weight(nothing, {}, context);
+  EXPECT_EQ(weight.scales().size(0), 1);
+  const Weight packed = api::pack_weight(nothing, {}, context);
+  EXPECT_NO_THROW(api::unpack(packed, nothing, context));
+}
+
 TEST_P(WeightTest, SaysWhatItHolds) {
   Context context(device());
   const Tensor weight = normal({{24, 33}, {}, 0});

@@ -103,7 +103,9 @@ void quantize_matrix(const TensorView& weight, const QuantizeOptions& options, c
   auto* values = static_cast<std::int8_t*>(q.data());
   auto* scale = static_cast<float*>(scales.data());
   const double microseconds = static_cast<double>(n) * static_cast<double>(k) / 100.0;
-  if (by_rows) {
+  if (k == 0) {  // however many rows of nothing there are
+    if (by_rows) std::fill_n(scale, parts, 0.0f);
+  } else if (by_rows) {
     const std::int64_t rows = n / parts;
     for_each_item(parts, microseconds, [&](std::int64_t g) {
       scale[g] = quantize_block(weight, {g * rows, (g + 1) * rows, 0, k}, values);
