@@ -19,7 +19,7 @@ STAMPS := $(VENV)/stamps
 TORCH_STAMP := $(STAMPS)/$(subst /,_,$(subst $() ,_,$(TORCH)))
 CMAKE_COMMON := -DCMAKE_PREFIX_PATH="$(CURDIR)/$(VENV)" \
     -DCMAKE_MAKE_PROGRAM="$(CURDIR)/$(VENV)/bin/ninja"
-CPP_FILES = $(shell find benchmarks bindings cpp_tests examples include src \
+CPP_FILES = $(shell find benchmarks bindings cpp_tests examples fuzz include src \
     -name '*.[ch]pp' -o -name '*.[ch]' -o -name '*.cu' -o -name '*.cuh')
 export HF_HUB_OFFLINE := 1
 
