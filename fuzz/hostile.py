@@ -50,6 +50,7 @@ class Call:
     args: tuple[Any, ...]
     options: dict[str, Any]
     right: bool
+    kept: list[Any] = dataclasses.field(default_factory=list)  # what its capsules point to
 
 
 class Lender:
@@ -119,13 +120,14 @@ class Maker:
         self.dtype = rng.choice(DTYPES[self.framework])
         self.wrong = rng.choice((0.0, 0.0, 0.1, 0.4))
         self.right = True
+        self.kept: list[Any] = []
         self.lead = tuple(rng.randint(0, 9) for _ in range(rng.randint(0, 2)))
         self.k, self.n = self.size(), self.size()
         name = rng.choice(("linear", "qkv", "mlp", "norm", "residual_add", "weight", "bound"))
         op, function, args, options = getattr(self, name)()
         if rng.random() < 0.2 and name != "weight" and name != "bound":
             options["batch_invariant"] = True
-        return Call(op, function, args, options, self.right)
+        return Call(op, function, args, options, self.right, self.kept)
 
     def size(self) -> int:
         """A size, mostly small."""
@@ -155,7 +157,7 @@ class Maker:
             lambda: None,
             lambda: rng.choice((3, 0.5, "text", [1.0, 2.0], object(), b"bytes", {})),
             lambda: hostile_capsule(rng),
-            lambda: hostile_capsule(rng).__dlpack__(),
+            lambda: self.capsule(hostile_capsule(rng)),
             lambda: self.make(*shape, 2, dtype=self.dtype),
             lambda: (
                 self.make(*shape[1:], dtype=self.dtype)
@@ -191,6 +193,11 @@ class Maker:
                 lambda: np.zeros(shape, np.float32),
             ]
         return rng.choice(forms)()
+
+    def capsule(self, lender: Lender) -> Any:
+        """What it lends, which the call keeps alive."""
+        self.kept.append(lender)
+        return lender.__dlpack__()
 
     def maybe(self, *shape: int, dtype: str | None = None) -> Any:
         """The same, or None."""
