@@ -26,13 +26,14 @@ int threads(const Gemm& g) {
 
 // The products of all rows of x with one weight row, into acc[r * width].
 void products(const Gemm& g, const float* x, std::int64_t n, float* acc) {
+  for (std::int64_t r = 0; r < g.m; ++r) acc[r * width] = 0.0f;
+  if (g.k == 0) return;  // pointers may be null
   const WeightOperand& w = g.weight;
   const bool by_k = w.dtype == DType::i8 && w.grouping == Grouping::k;
   const auto size = static_cast<std::int64_t>(size_of(w.dtype));
   const char* row = static_cast<const char*>(w.data) + n * w.stride_n * size;
   const std::int64_t run = by_k ? w.group : g.k;
   DotRows rows{x, padded_k(g), static_cast<int>(g.m)};
-  for (std::int64_t r = 0; r < g.m; ++r) acc[r * width] = 0.0f;
   for (std::int64_t k = 0; k < g.k; k += run) {
     const float scale = by_k ? w.scales[n * (g.k / w.group) + k / w.group] : 1.0f;
     float sums[max_dot_rows];
