@@ -87,11 +87,11 @@ TEST_P(LinearViewTest, SlabsOfNothing) {
   p.weight = TensorView(nullptr, dtype(), {5, 0}, device());
   ASSERT_NO_THROW(run(p, out));
   EXPECT_EQ(out.get(), std::vector<double>(30, 0.0));
-  Tensor row = empty({{1, 5}, {}, 0});
-  p.x = TensorView(nullptr, dtype(), {1, 0}, device());
+  Tensor few = empty({{2, 5}, {}, 0});
+  p.x = TensorView(nullptr, dtype(), {2, 0}, {-3, 1}, device());
   p.weight = TensorView(nullptr, dtype(), {5, 0}, {-2, 1}, device());
-  ASSERT_NO_THROW(run(p, row));
-  EXPECT_EQ(row.get(), std::vector<double>(5, 0.0));
+  ASSERT_NO_THROW(run(p, few));
+  EXPECT_EQ(few.get(), std::vector<double>(10, 0.0));
 }
 
 TEST_P(LinearViewTest, RowVectorsFollowLeadingDimensionsThatDoNotCollapse) {

@@ -54,9 +54,10 @@ Rows RowMap::at(const TensorView& view, std::int64_t slab) const {
   }
   rows.present = true;
   rows.dtype = view.dtype();
-  rows.stride = row_stride(view, inner_begin_, leading_);
   rows.data = view.data();
-  if (offset != 0 && view.data() != nullptr) {  // null where there are no elements
+  if (view.numel() == 0) return rows;  // a null pointer, perhaps, from which nothing may step
+  rows.stride = row_stride(view, inner_begin_, leading_);
+  if (offset != 0) {
     rows.data =
         static_cast<char*>(view.data()) + offset * static_cast<std::int64_t>(size_of(view.dtype()));
   }
