@@ -43,7 +43,9 @@ def told(call: hostile.Call) -> tuple[Any, ...]:
 def bits(tensor: Any) -> tuple[Any, ...]:
     """A tensor's type, shape and a checksum of its bytes."""
     if isinstance(tensor, torch.Tensor):
-        tensor = tensor.contiguous().reshape(-1).view(torch.uint8).cpu().numpy()
+        # A single element counts as contiguous whatever its stride; a view as bytes minds.
+        packed = tensor.cpu().clone(memory_format=torch.contiguous_format)
+        tensor = packed.reshape(-1).view(torch.uint8).numpy()
     if not hasattr(tensor, "tobytes"):  # a capsule or what lends one
         return (type(tensor),)
     return type(tensor), tensor.shape, hash(tensor.tobytes())
