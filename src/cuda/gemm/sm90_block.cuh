@@ -317,9 +317,10 @@ __global__ void __launch_bounds__(S::threads, S::at_once)
 
   float* const tile = reinterpret_cast<float*>(stages);
   if (threadIdx.x >= S::consumers) {
+    if constexpr (S::lends) cutlass::arch::warpgroup_reg_dealloc<24>();
     meet();
     if (threadIdx.x == S::consumers) producer.run();
-    if (threadIdx.x >= S::consumers + 32) {
+    if (threadIdx.x / 32 == S::consumers / 32 + 1) {
       await_predecessor();
       stage_epilogue<S>(a, place, header, static_cast<int>(threadIdx.x) % 32);
       __syncwarp();
@@ -328,6 +329,7 @@ __global__ void __launch_bounds__(S::threads, S::at_once)
     __syncwarp();
     if (a.split > 1) meet();
   } else {
+    if constexpr (S::lends) cutlass::arch::warpgroup_reg_alloc<240>();
     const int consumer = static_cast<int>(threadIdx.x);
     const int group = consumer / warpgroup;
     const int thread = consumer % warpgroup;

@@ -12,7 +12,8 @@ namespace sm90 {
 
 // What the shapes have in common. A stage holds Depth lines of x, then Depth of the weight: tiles
 // of 64 along k. Behind the consumers come two warps: the producer, and that which prepares the
-// epilogue.
+// epilogue. Where a tile takes more registers than an even share, two idle warps make them a
+// warpgroup, which hands its registers over.
 template <class Element, int Rows, int Slots, int Cluster, int Depth, int Groups>
 struct BlockTile {
   using T = Element;
@@ -21,7 +22,8 @@ struct BlockTile {
   static constexpr int cluster = Cluster;
   static constexpr int depth = Depth;
   static constexpr int consumers = Groups * warpgroup;
-  static constexpr int threads = consumers + 64;
+  static constexpr bool lends = Rows * Slots / consumers > 128;  // sums of a thread
+  static constexpr int threads = consumers + (lends ? warpgroup : 64);
   static constexpr int x_bytes = 2 * Rows * sm90_tile_k;  // of a line
   static constexpr int weight_bytes = 2 * Slots * sm90_tile_k;
   static constexpr int stage_bytes = Depth * (x_bytes + weight_bytes);
@@ -45,7 +47,7 @@ struct BlockTile {
 template <class T, int Rows, int Slots, int Cluster>
 struct BlockShape : BlockTile<T, Rows, Slots, Cluster, 1, 2> {
   using Base = BlockTile<T, Rows, Slots, Cluster, 1, 2>;
-  static constexpr bool by_rows = Rows > 64;
+  static constexpr bool by_rows = Rows % 128 == 0;
   static constexpr int group_rows = by_rows ? Rows / 2 : Rows;
   static constexpr int group_slots = by_rows ? Slots : Slots / 2;
   static constexpr bool norms = false;

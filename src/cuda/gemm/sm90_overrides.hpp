@@ -31,14 +31,16 @@ inline std::int64_t sm90_rows_class(std::int64_t m) {
   return (m + 127) / 128 * 128;
 }
 
-// From benchmarks/cpp/sm90_sweep.cu on an H200 (132 multiprocessors): the best choice over the M
-// measured up to so many rows. Behind each what it was measured with, and by how much it was faster
-// than what the model chose, where that was measured. The entries of up to 32 and from 2048 rows on
-// are older than the model's constants.
+// Measured on an H200 (132 multiprocessors): the best choice over the M measured up to so many
+// rows. Behind each what it was measured with, and by how much it was faster than what the model
+// chose: alone, by benchmarks/cpp/sm90_sweep.cu, or in the block, among the kernels before and
+// after it.
 inline constexpr Sm90Override sm90_overrides[] = {
     // clang-format off
-    {8, 4096, 14336, false, Sm90Kernel::swap, 8, 64, 1, 2},  // residual 3 %
-    {8, 28672, 4096, true, Sm90Kernel::swap, 8, 64, 1, 1},  // gated, in the block 4 %
+    {8, 1024, 4096, false, Sm90Kernel::swap, 8, 64, 1, 4},  // residual, in the block 5 %
+    {8, 1600, 6400, false, Sm90Kernel::swap, 8, 64, 1, 6},  // residual, in the block 4 %
+    {8, 4096, 14336, false, Sm90Kernel::swap, 8, 64, 1, 2},  // residual, in the block 6 %
+    {8, 28672, 4096, true, Sm90Kernel::swap, 8, 64, 1, 1},  // gated, in the block 9 %
     {16, 1024, 4096, false, Sm90Kernel::swap, 16, 64, 1, 6},  // residual 3 %
     {16, 4096, 14336, false, Sm90Kernel::swap, 16, 64, 1, 2},  // residual 1 %
     {32, 28672, 4096, true, Sm90Kernel::swap, 32, 64, 1, 1},  // gated 5 %
@@ -49,36 +51,35 @@ inline constexpr Sm90Override sm90_overrides[] = {
     {96, 1024, 4096, false, Sm90Kernel::swap, 96, 64, 1, 3},  // residual, in the block 4 %
     {96, 4096, 1024, false, Sm90Kernel::swap, 96, 64, 1, 1},  // gelu 13 %
     {256, 1024, 4096, false, Sm90Kernel::swap, 128, 64, 1, 2},  // residual 14 %
-    {256, 1600, 6400, false, Sm90Kernel::swap, 128, 128, 1, 4},  // residual, in the block 7 %
-    {256, 6400, 1600, false, Sm90Kernel::swap, 128, 128, 1, 1},  // gelu, in the block 7 %
-    {384, 1024, 4096, false, Sm90Kernel::swap, 48, 64, 1, 1},  // residual 24 %
-    {384, 1600, 6400, false, Sm90Kernel::swap, 168, 64, 1, 2},  // residual 7 %
-    {384, 6144, 4096, false, Sm90Kernel::block, 128, 144, 1, 1},  // scaled 3 %
-    {512, 4096, 1024, false, Sm90Kernel::swap, 128, 64, 1, 1},  // gelu 4 %
-    {512, 6144, 4096, false, Sm90Kernel::block, 128, 192, 1, 1},  // scaled 3 %
-    {640, 1024, 4096, false, Sm90Kernel::swap, 128, 64, 1, 1},  // residual 2 %
-    {640, 3072, 1024, false, Sm90Kernel::swap, 128, 64, 1, 1},  // scaled 3 %
-    {640, 6144, 4096, false, Sm90Kernel::ping_pong, 128, 128, 1, 1},  // scaled 3 %
-    {768, 4096, 1024, false, Sm90Kernel::block, 128, 96, 1, 1},  // gelu 3 %
-    {768, 4096, 14336, false, Sm90Kernel::block, 128, 192, 1, 1},  // residual 6 %
-    {768, 6144, 4096, false, Sm90Kernel::block, 128, 144, 1, 1},  // scaled 9 %
-    {1024, 1024, 4096, false, Sm90Kernel::swap, 128, 128, 1, 2},  // residual 3 %
-    {2048, 1024, 4096, false, Sm90Kernel::block, 128, 128, 2, 1},  // residual 30 %
-    {2048, 4096, 1024, false, Sm90Kernel::swap, 128, 128, 1, 1},  // gelu 4 %
-    {2048, 6144, 4096, false, Sm90Kernel::ping_pong, 128, 128, 2, 1},  // scaled 5 %
-    {2048, 6400, 1600, false, Sm90Kernel::ping_pong, 128, 128, 2, 1},  // gelu 17 %
-    {4096, 4800, 1600, false, Sm90Kernel::ping_pong, 128, 160, 2, 1},  // scaled 3 %
-    {4096, 6144, 4096, false, Sm90Kernel::block, 128, 256, 1, 1},  // scaled 10 %
-    {4096, 6400, 1600, false, Sm90Kernel::ping_pong, 128, 128, 1, 1},  // gelu 12 %
-    {8192, 1600, 6400, false, Sm90Kernel::ping_pong, 128, 160, 2, 1},  // residual 3 %
-    {8192, 4096, 1024, false, Sm90Kernel::ping_pong, 128, 128, 2, 1},  // gelu 3 %
-    {8192, 4096, 14336, false, Sm90Kernel::block, 128, 224, 1, 1},  // residual 6 %
-    {8192, 28672, 4096, true, Sm90Kernel::block, 128, 128, 2, 1},  // gated 3 %
-    {16384, 4096, 1024, false, Sm90Kernel::ping_pong, 128, 128, 2, 1},  // gelu 6 %
-    {16384, 4096, 14336, false, Sm90Kernel::block, 128, 128, 2, 1},  // residual 6 %
-    {16384, 4800, 1600, false, Sm90Kernel::ping_pong, 128, 160, 2, 1},  // scaled 3 %
-    {16384, 6400, 1600, false, Sm90Kernel::ping_pong, 128, 128, 2, 1},  // gelu 4 %
-    {16384, 28672, 4096, true, Sm90Kernel::block, 128, 128, 2, 1},  // gated 6 %
+    {256, 1600, 6400, false, Sm90Kernel::swap, 128, 128, 1, 4},  // residual, in the block 11 %
+    {384, 1024, 4096, false, Sm90Kernel::block, 128, 96, 1, 3},  // residual, in the block 10 %
+    {384, 1600, 6400, false, Sm90Kernel::swap, 168, 64, 1, 2},  // residual, in the block 8 %
+    {384, 4096, 1024, false, Sm90Kernel::block, 128, 96, 1, 1},  // gelu, in the block 1 %
+    {384, 6144, 4096, false, Sm90Kernel::swap, 88, 192, 1, 1},  // scaled, in the block 11 %
+    {384, 6400, 1600, false, Sm90Kernel::swap, 168, 64, 1, 1},  // gelu, in the block 4 %
+    {512, 4096, 1024, false, Sm90Kernel::swap, 88, 192, 1, 1},  // gelu, in the block 4 %
+    {512, 4096, 14336, false, Sm90Kernel::swap, 128, 128, 1, 1},  // residual, in the block 3 %
+    {512, 6144, 4096, false, Sm90Kernel::block, 128, 192, 1, 1},  // scaled, in the block 1 %
+    {640, 1024, 4096, false, Sm90Kernel::swap, 128, 64, 1, 1},  // residual, in the block 4 %
+    {640, 4096, 14336, false, Sm90Kernel::swap, 160, 128, 1, 1},  // residual, in the block 2 %
+    {640, 6400, 1600, false, Sm90Kernel::swap, 128, 128, 1, 1},  // gelu, in the block 5 %
+    {768, 1024, 4096, false, Sm90Kernel::swap, 128, 64, 1, 1},  // residual, in the block 2 %
+    {768, 3072, 1024, false, Sm90Kernel::block, 128, 144, 1, 1},  // scaled, in the block 6 %
+    {768, 4096, 14336, false, Sm90Kernel::block, 256, 96, 1, 1},  // residual, in the block 1 %
+    {1024, 1024, 4096, false, Sm90Kernel::swap, 128, 128, 1, 2},  // residual, in the block 1 %
+    {1024, 3072, 1024, false, Sm90Kernel::block, 256, 96, 1, 1},  // scaled, in the block 2 %
+    {1024, 6144, 4096, false, Sm90Kernel::ping_pong, 128, 128, 1, 1},  // scaled, in the block 4 %
+    {2048, 1024, 4096, false, Sm90Kernel::block, 128, 128, 2, 1},  // residual, in the block 15 %
+    {2048, 3072, 1024, false, Sm90Kernel::block, 256, 192, 1, 1},  // scaled, in the block 5 %
+    {2048, 4096, 1024, false, Sm90Kernel::block, 128, 128, 2, 1},  // gelu, in the block 2 %
+    {2048, 4800, 1600, false, Sm90Kernel::ping_pong, 128, 128, 2, 1},  // scaled, in the block 2 %
+    {4096, 4096, 1024, false, Sm90Kernel::ping_pong, 128, 128, 1, 1},  // gelu, in the block 1 %
+    {4096, 4800, 1600, false, Sm90Kernel::ping_pong, 128, 128, 2, 1},  // scaled, in the block 7 %
+    {8192, 1600, 6400, false, Sm90Kernel::block, 256, 200, 1, 1},  // residual, in the block 4 %
+    {8192, 4096, 14336, false, Sm90Kernel::block, 256, 128, 1, 1},  // residual, in the block 2 %
+    {8192, 4800, 1600, false, Sm90Kernel::ping_pong, 128, 128, 2, 1},  // scaled, in the block 5 %
+    {16384, 1600, 6400, false, Sm90Kernel::ping_pong, 128, 160, 2, 1},  // residual, in the block 2 %
+    {16384, 4096, 14336, false, Sm90Kernel::block, 256, 128, 1, 1},  // residual, in the block 9 %
     // clang-format on
 };
 

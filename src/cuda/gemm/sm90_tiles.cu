@@ -157,14 +157,15 @@ double to_the_fourth(double v) { return v * v * v * v; }
 const std::vector<Sm90Tile>& sm90_tiles() {
   static const std::vector<Sm90Tile> tiles = {
       ping_pong<128, 1>(1.20, 1.2),  ping_pong<128, 2>(1.20, 1.5),  ping_pong<160, 2>(1.19, 2.2),
-      block<64, 128, 2>(1.87, 2.3),  block<128, 96, 1>(1.48, 2.2),  block<128, 112, 1>(1.68, 2.4),
-      block<128, 128, 2>(1.23, 3.7), block<128, 144, 1>(1.24, 3.5), block<128, 160, 1>(1.04, 4.6),
-      block<128, 192, 1>(1.22, 3.1), block<128, 200, 1>(1.10, 4.6), block<128, 224, 1>(1.20, 4.2),
-      block<128, 256, 1>(1.13, 5.3), swap<8, 64, 1>(10.0, 0.7),     swap<8, 128, 1>(9.6, 0.5),
-      swap<16, 64, 1>(5.1, 0.8),     swap<32, 64, 1>(3.8, 1.8),     swap<48, 64, 1>(2.7, 1.5),
-      swap<64, 64, 1>(2.0, 1.6),     swap<96, 64, 1>(1.65, 1.9),    swap<128, 64, 1>(1.42, 2.0),
-      swap<168, 64, 1>(1.44, 2.4),   swap<112, 128, 1>(1.49, 1.9),  swap<128, 128, 1>(1.32, 2.3),
-      swap<160, 128, 1>(1.24, 2.4),
+      block<128, 96, 1>(1.48, 2.2),  block<128, 112, 1>(1.68, 2.4), block<128, 128, 2>(1.23, 3.7),
+      block<128, 144, 1>(1.24, 3.5), block<128, 160, 1>(1.04, 4.6), block<128, 192, 1>(1.22, 3.1),
+      block<128, 200, 1>(1.10, 4.6), block<128, 224, 1>(1.20, 4.2), block<192, 192, 1>(1.16, 5.1),
+      block<256, 96, 1>(1.16, 3.6),  block<256, 128, 1>(1.13, 4.2), block<256, 152, 1>(1.19, 4.2),
+      block<256, 192, 1>(1.19, 3.6), block<256, 200, 1>(1.13, 5.7), swap<8, 64, 1>(10.0, 0.7),
+      swap<8, 128, 1>(9.6, 0.5),     swap<16, 64, 1>(5.1, 0.8),     swap<32, 64, 1>(3.8, 1.8),
+      swap<48, 64, 1>(2.7, 1.5),     swap<64, 64, 1>(2.0, 1.6),     swap<96, 64, 1>(1.65, 1.9),
+      swap<128, 64, 1>(1.42, 2.0),   swap<168, 64, 1>(1.44, 2.4),   swap<88, 192, 1>(1.40, 2.1),
+      swap<112, 128, 1>(1.49, 1.9),  swap<128, 128, 1>(1.32, 2.3),  swap<160, 128, 1>(1.24, 2.4),
   };
   return tiles;
 }
@@ -189,9 +190,9 @@ double sm90_microseconds(const Gemm& g, const Sm90Choice& c, const DeviceState& 
     // One warpgroup finishes its tile in the time of the other's products, or keeps it waiting.
     const bool costly = !g.gated && g.activation != Activation::none;
     products = std::max(products, t.slots * (costly ? 0.05 : 0.035) * (t.general() ? 1.0 : 1.6));
-  } else if (rounds > 5) {
-    products *= 1.12;  // blocks that drift apart share less in L2
   }
+  // Blocks that drift apart share less in L2.
+  if (rounds > 5 && !(t.ping_pong() && t.cluster > 1)) products *= t.ping_pong() ? 1.03 : 1.12;
   const double memory =
       2.0 * (static_cast<double>(g.weight_rows()) * g.k + static_cast<double>(g.m) * (g.k + g.n)) /
       bytes;
