@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "names.hpp"
 #include "weight.hpp"
 
 namespace postlude {
@@ -32,12 +33,6 @@ bool is_contiguous(const TensorView& view, int rank, const std::int64_t* shape) 
     if (view.size(d) != shape[d] || view.stride(d) != made.stride(d)) return false;
   }
   return true;
-}
-
-// The name, without the prefix of the C++ function that refused it.
-std::string without_prefix(const std::string& text) {
-  const std::size_t end = text.find(": ");
-  return end == std::string::npos ? text : text.substr(end + 2);
 }
 
 }  // namespace
@@ -226,23 +221,11 @@ std::string Call::text(nb::handle object, const char* argument) const {
 
 Activation Call::activation(nb::handle object) const {
   if (object.is_none()) return Activation::none;
-  const std::string name = text(object, "activation");
-  try {
-    return parse_activation(name);
-  } catch (const std::invalid_argument& error) {
-    throw std::invalid_argument("[" + std::string(op_) +
-                                "] activation: " + without_prefix(error.what()));
-  }
+  return activation_of(op_, text(object, "activation"));
 }
 
 GateLayout Call::layout(nb::handle object) const {
-  const std::string name = text(object, "layout");
-  try {
-    return parse_gate_layout(name);
-  } catch (const std::invalid_argument& error) {
-    throw std::invalid_argument("[" + std::string(op_) +
-                                "] layout: " + without_prefix(error.what()));
-  }
+  return gate_layout_of(op_, text(object, "layout"));
 }
 
 std::optional<float> Call::clamp(nb::handle object) const {

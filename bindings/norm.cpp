@@ -1,6 +1,7 @@
 // Bindings of norm and residual_add.
 #include "call.hpp"
 #include "module.hpp"
+#include "names.hpp"
 
 namespace postlude {
 namespace python {
@@ -28,14 +29,6 @@ nb::any run_norm(nb::handle x, nb::handle norm_object, nb::handle residual, nb::
   return any(wanted ? nb::make_tuple(first, call.result(r)) : std::move(first));
 }
 
-ResidualForm parse_form(const Call& call, nb::handle object) {
-  const std::string name = call.text(object, "form");
-  if (name == "pre_ln") return ResidualForm::pre_ln;
-  if (name == "post_ln") return ResidualForm::post_ln;
-  if (name == "parallel") return ResidualForm::parallel;
-  call.fail("form", "'pre_ln', 'post_ln' or 'parallel'", "'" + name + "'");
-}
-
 template <Mode mode>
 nb::any run_residual_add(nb::handle hidden_state, nb::handle residual, nb::handle form,
                          nb::handle attention_output, nb::handle attention_bias,
@@ -45,7 +38,7 @@ nb::any run_residual_add(nb::handle hidden_state, nb::handle residual, nb::handl
   ResidualAddParams params;
   params.hidden_state = call.tensor(hidden_state, "hidden_state");
   params.residual = call.tensor(residual, "residual");
-  params.form = parse_form(call, form);
+  params.form = residual_form_of("residual_add", call.text(form, "form"));
   params.attention_output = call.optional(attention_output, "attention_output");
   params.attention_bias = call.optional(attention_bias, "attention_bias");
   params.final_bias = call.optional(final_bias, "final_bias");

@@ -2,6 +2,7 @@
 The compiled core of Postlude. Use postlude.ops; this module's functions take all arguments in order.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -126,4 +127,14 @@ def explain_residual_add(hidden_state: object | None, residual: object | None, f
 def changed(slots: tuple[object, ...], contents: tuple[object, ...]) -> bool:
     """
     Whether a table lacks the value of its slot, or a tensor has another pointer or version; see postlude.nn._bound for Slot and Content.
+    """
+
+def xla_targets() -> list[tuple[str, str, Any]]:
+    """
+    (op, platform, capsule of the function that XLA calls) of every op and platform.
+    """
+
+def xla_outputs(op: str, inputs: Sequence[tuple[str, str, Sequence[int]]], texts: Sequence[tuple[str, str]], numbers: Sequence[tuple[str, float]], outputs: Sequence[str]) -> list[list[int]]:
+    """
+    The shapes of a call's outputs. `inputs` are (name, dtype, shape); ValueError for what the call itself would refuse.
     """

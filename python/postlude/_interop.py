@@ -20,6 +20,7 @@ else:
 
 _DLPACK = (1, 3)
 _DLPACK_CUDA = 2
+_LEGACY_STREAM = 1  # DLPack's number for CUDA's default stream, which has the handle 0
 
 
 class Adapter(NamedTuple):
@@ -51,6 +52,9 @@ def adapter_for(kind: type) -> Adapter | None:
         return _torch()
     if numpy is not None and issubclass(kind, numpy.ndarray):
         return _numpy()
+    cupy = sys.modules.get("cupy")
+    if cupy is not None and issubclass(kind, cupy.ndarray):
+        return _cupy()
     if kind.__name__ == "PyCapsule":
         return _CAPSULE
     if hasattr(kind, "__dlpack__"):
@@ -59,6 +63,10 @@ def adapter_for(kind: type) -> Adapter | None:
 
 
 _CAPSULE = Adapter("")
+
+
+def _package(kind: type) -> str:
+    return str(kind.__module__).partition(".")[0]
 
 
 @functools.cache
@@ -108,12 +116,47 @@ def _numpy() -> Adapter:
                 raise BufferError("it is read-only") from None
             return numpy.asarray(_Unlocked(array)).__dlpack__()
 
+    def empty(shape: tuple[int, ...], dtype: str, device: str) -> Any:
+        if dtype == "bfloat16":  # where ml_dtypes adds it, DLPack still refuses it
+            raise TypeError("NumPy exchanges no bfloat16")
+        return numpy.empty(shape, dtype)
+
     return Adapter(
         "numpy",
         export=export,
         new_like=lambda array, shape: numpy.empty(shape, array.dtype),
-        empty=lambda shape, dtype, device: numpy.empty(shape, dtype),
+        empty=empty,
         wrap=numpy.from_dlpack,
+    )
+
+
+@functools.cache
+def _cupy() -> Adapter:
+    import cupy
+
+    def export(array: Any, writable: bool, stream: int | None) -> Any:
+        # On the current stream, where the array's own work is, there is nothing to wait for.
+        options: dict[str, Any] = {"stream": -1 if stream is None else stream or _LEGACY_STREAM}
+        try:
+            return array.__dlpack__(max_version=_DLPACK, **options)
+        except TypeError:  # CuPy before 13.4
+            return array.__dlpack__(**options)
+
+    def new_like(array: Any, shape: tuple[int, ...]) -> Any:
+        with array.device:
+            return cupy.empty(shape, array.dtype)
+
+    def empty(shape: tuple[int, ...], dtype: str, device: str) -> Any:
+        with cupy.cuda.Device(int(device.partition(":")[2])):
+            return cupy.empty(shape, dtype)
+
+    return Adapter(
+        "cupy",
+        export=export,
+        new_like=new_like,
+        empty=empty,
+        wrap=cupy.from_dlpack,
+        stream=lambda index: cupy.cuda.get_current_stream(index).ptr,
     )
 
 
@@ -121,14 +164,15 @@ def _numpy() -> Adapter:
 def _other(kind: type) -> Adapter:
     """Any other framework, through the ``__dlpack__`` of its tensors and the ``from_dlpack`` of its
     package."""
-    package = kind.__module__.partition(".")[0]
+    package = _package(kind)
     framework = "jax" if package == "jaxlib" else package
     immutable = framework == "jax"
 
     def export(tensor: Any, writable: bool, stream: int | None) -> Any:
         options: dict[str, Any] = {"max_version": _DLPACK}
-        if stream and tensor.__dlpack_device__()[0] == _DLPACK_CUDA:
-            options["stream"] = stream  # so that its own work on the tensor comes first
+        if tensor.__dlpack_device__()[0] == _DLPACK_CUDA:
+            # So that its own work on the tensor comes first.
+            options["stream"] = stream or _LEGACY_STREAM
         try:
             return tensor.__dlpack__(**options)
         except TypeError:
@@ -164,6 +208,26 @@ def traced() -> Any:
     from .torch_library import _traced
 
     return _traced
+
+
+class _Cores(dict[type, Any]):
+    """By the type of a call's first argument, the module whose functions compute the call."""
+
+    def __missing__(self, kind: type) -> Any:
+        core = _C
+        if _package(kind) in ("jax", "jaxlib") and hasattr(sys.modules.get("jax"), "ffi"):
+            from .jax import _routed as core  # type: ignore[no-redef]
+        self[kind] = core
+        return core
+
+
+_CORES = _Cores()
+
+
+def core(first: Any) -> Any:
+    """What computes a call with this first argument: the compiled core, or what stands for it while
+    torch traces, and for JAX arrays."""
+    return traced() if tracing() else _CORES[type(first)]
 
 
 _C.set_adapter_factory(adapter_for)

@@ -15,8 +15,9 @@ Common to all ops:
   float32 are made of three TF32 ones, which leave out at most about 2^-21 of each, whatever the
   framework's setting for TF32. A size of 0 is valid.
 - ``out`` (and ``residual_out``) may be exactly ``x`` or a residual; any other overlap is refused.
-- ``stream``: the CUDA stream to run on, as an int. By default torch's current stream, and for other
-  frameworks the default stream. Ignored on the CPU.
+- ``stream``: the CUDA stream to run on, as an int. By default torch's or CuPy's current stream,
+  XLA's own for JAX (which takes no other), and for other frameworks the default stream. Ignored on
+  the CPU.
 - ``batch_invariant=True``: row i of the result has the same bits whatever the number of rows is.
 - ``weights_static``, of the ops that take a weight: True promises that the weights are not what
   an op of this module, or a product of torch's, has just written. On a GPU kernels may then read
@@ -87,7 +88,7 @@ def linear(
     z = x W^T + bias; h = act(z), or act(z_gate) * z_up where gated; out = residual + alpha * h.
     ``residual`` has out's shape. See the module for dtypes, options and errors.
     """
-    core = _interop.traced() if _interop.tracing() else _C
+    core = _interop.core(x)
     return core.linear(
         x,
         weight,
@@ -123,7 +124,7 @@ def qkv(
     n = norm(x); y = n W^T + bias. ``normed_out``, where given, receives n. See the module for
     dtypes and errors.
     """
-    core = _interop.traced() if _interop.tracing() else _C
+    core = _interop.core(x)
     return core.qkv(
         x,
         weight,
@@ -172,7 +173,7 @@ def mlp(
     ``residual_out`` and ``normed_out`` receive them whether returned or not. See the module for
     dtypes, options and errors.
     """
-    core = _interop.traced() if _interop.tracing() else _C
+    core = _interop.core(x)
     return core.mlp(
         x,
         weight_in,
@@ -216,7 +217,7 @@ def norm(
     ``add_after`` are (*, H), ``bias`` is (H,). ``out`` receives n and ``residual_out`` r. See the
     module for dtypes and errors.
     """
-    core = _interop.traced() if _interop.tracing() else _C
+    core = _interop.core(x)
     return core.norm(x, norm, residual, bias, add_after, out, residual_out, stream, batch_invariant)
 
 
@@ -244,7 +245,7 @@ def residual_add(
 
     ValueError for another form or mp_size < 1. See the module for dtypes and the other errors.
     """
-    core = _interop.traced() if _interop.tracing() else _C
+    core = _interop.core(hidden_state)
     return core.residual_add(
         hidden_state,
         residual,
