@@ -1,10 +1,11 @@
-// The C structures by which XLA calls a function from outside (its FFI, version 0.1 to 0.3): what a
+// The C structures by which XLA calls a function from outside (its FFI, version 0.1 to 0.4): what a
 // handler for jax.ffi reads and calls.
 //
 // Only layout matters here, and names are our own: XLA's header comes with jaxlib, which nobody
 // should have to install to build Postlude, and every wheel shall have the handlers. XLA keeps this
-// binary interface stable, asks each handler for the version that it was written for and refuses
-// one that it no longer knows. tests/test_jax_abi.py compares each offset with jaxlib's header.
+// binary interface stable, while its header and its C++ classes change names; it asks each handler
+// for the version that it was written for, and refuses one that it no longer knows.
+// tests/test_jax_abi.py compares each offset with jaxlib's header.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +16,7 @@ namespace python {
 namespace xla {
 
 inline constexpr int major_version = 0;
-inline constexpr int minor_version = 3;  // the newest whose layouts were compared
+inline constexpr int minor_version = 4;  // the newest whose layouts were compared
 
 inline constexpr int extension_metadata = 1;
 inline constexpr int stage_execute = 3;
