@@ -11,6 +11,9 @@ import postlude
 REQUIRE_GPU = os.environ.get("POSTLUDE_REQUIRE_GPU", "") not in ("", "0")
 
 
+# JAX would take most of the GPU's memory at its first call, and torch's tests need it.
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+
 # Without a GPU Triton's kernels run in its interpreter, which must be asked for before its import.
 if not (REQUIRE_GPU or torch.cuda.is_available()):
     os.environ.setdefault("TRITON_INTERPRET", "1")

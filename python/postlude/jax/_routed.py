@@ -4,6 +4,8 @@
 On a GPU a result must be made, and ordered among JAX's own work, by XLA; on the CPU this costs less
 than DLPack in and out. Only a call with a ``postlude.Weight``, which XLA does not know, goes to the
 compiled core. Each function takes all arguments in the order of the core's function of its name.
+``weights_static`` stays behind: True is the default there, and nobody has promised by it what XLA
+runs ahead of the call.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ def _route(op: str) -> Callable[..., Any]:
                 f"[{op}] stream: expected None for arrays of jax, which run on XLA's own stream, "
                 f"got {arguments[names.index('stream')]!r}"
             )
+        given.pop("weights_static", None)
         return function(**given)
 
     return routed
