@@ -16,7 +16,9 @@ namespace python {
 namespace xla {
 
 inline constexpr int major_version = 0;
-inline constexpr int minor_version = 4;  // the newest whose layouts were compared
+// The oldest and the newest whose layouts were compared: they are the same.
+inline constexpr int first_minor_version = 1;
+inline constexpr int last_minor_version = 4;
 
 inline constexpr int extension_metadata = 1;
 inline constexpr int stage_execute = 3;

@@ -292,11 +292,12 @@ StreamRef stream_of(const CallFrame& frame, DeviceType type) {
   return StreamRef(static_cast<CUstream_st*>(request.stream));
 }
 
-// No traits: XLA does not put these calls into its own CUDA graphs, for the workspace is theirs
-// only while they run.
+// XLA refuses a handler newer than itself, and with it the whole platform; old ones do not say
+// their own version. No traits: XLA does not put these calls into its own CUDA graphs, for the
+// workspace is theirs only while they run.
 void describe(const CallFrame& frame, Metadata& metadata) {
-  const int minor = frame.api == nullptr ? minor_version : frame.api->version.minor;
-  metadata.version = {sizeof(Version), nullptr, major_version, std::min(minor, minor_version)};
+  const int minor = frame.api == nullptr ? first_minor_version : frame.api->version.minor;
+  metadata.version = {sizeof(Version), nullptr, major_version, std::min(minor, last_minor_version)};
   metadata.traits = 0;
   if (metadata.size >= sizeof(Metadata)) metadata.state_type = 0;
 }
