@@ -1,6 +1,7 @@
 """postlude.jax: every op and option under jax.jit against float64, layouts, vmap, errors; and JAX
 arrays in postlude.ops."""
 
+import os
 import subprocess
 import sys
 
@@ -387,3 +388,47 @@ def test_a_call_waits_for_its_inputs_and_for_nothing_else(device):
         z = to_torch(y + 1) - 1
         exact = to_torch(x).double() @ w.double().T
         cases.assert_accurate(z.float(), exact, (exact.float() + 1) - 1)
+
+
+DEVICES = """
+import threading
+import jax, jax.numpy as jnp, numpy as np
+import postlude.jax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
+
+mesh = Mesh(np.array(jax.devices()), ("rows",))
+x = jnp.asarray(np.random.default_rng(0).standard_normal((64, 33)), "float32")
+weight = jnp.asarray(np.random.default_rng(1).standard_normal((65, 33)), "float32")
+exact = np.asarray(x, np.float64) @ np.asarray(weight, np.float64).T
+each = jax.jit(
+    jax.shard_map(postlude.jax.linear, mesh=mesh, in_specs=(P("rows"), P()), out_specs=P("rows"))
+)
+whole = jax.jit(postlude.jax.linear)
+far = jax.device_put(x, NamedSharding(mesh, P("rows")))
+wrong = []
+
+def work():
+    for _ in range(20):
+        for y in (each(x, weight), whole(far, weight), whole(x, weight)):
+            if not np.allclose(y, exact, rtol=1e-5, atol=1e-5):
+                wrong.append(y)
+
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(len(jax.devices()), len(wrong), len(each(x, weight).sharding.device_set))
+"""
+
+
+@pytest.mark.skipif(not hasattr(jax, "shard_map"), reason="this jax has no jax.shard_map")
+def test_several_devices_and_threads():
+    flags = {"XLA_FLAGS": "--xla_force_host_platform_device_count=4", "JAX_PLATFORMS": "cpu"}
+    run = subprocess.run(
+        [sys.executable, "-c", DEVICES],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **flags, "OMP_NUM_THREADS": "2"},
+    )
+    assert run.stdout == "4 0 4\n", run.stderr

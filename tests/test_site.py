@@ -18,6 +18,8 @@ DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 # These have tests of their own, which look at the results as well.
 ELSEWHERE = {"deepspeed.md", "huggingface.md"}
+# What a page's examples are about, where that is not torch.
+ABOUT = {"jax.md": "jax"}
 
 
 def written_in(language: str) -> list[Path]:
@@ -35,7 +37,7 @@ def name(page: Path) -> str:
 )
 def test_python_runs(page, tmp_path, monkeypatch):
     """In order and in one namespace, in a directory of their own."""
-    pytest.importorskip("torch")
+    pytest.importorskip(ABOUT.get(name(page), "torch"))
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {}
     for example in blocks(page, "python"):

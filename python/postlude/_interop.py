@@ -221,13 +221,6 @@ class _Cores(dict[type, Any]):
         return core
 
 
-_CORES = _Cores()
-
-
-def core(first: Any) -> Any:
-    """What computes a call with this first argument: the compiled core, or what stands for it while
-    torch traces, and for JAX arrays."""
-    return traced() if tracing() else _CORES[type(first)]
-
+cores = _Cores()
 
 _C.set_adapter_factory(adapter_for)

@@ -88,7 +88,7 @@ def linear(
     z = x W^T + bias; h = act(z), or act(z_gate) * z_up where gated; out = residual + alpha * h.
     ``residual`` has out's shape. See the module for dtypes, options and errors.
     """
-    core = _interop.core(x)
+    core = _interop.traced() if _interop.tracing() else _interop.cores[type(x)]
     return core.linear(
         x,
         weight,
@@ -124,7 +124,7 @@ def qkv(
     n = norm(x); y = n W^T + bias. ``normed_out``, where given, receives n. See the module for
     dtypes and errors.
     """
-    core = _interop.core(x)
+    core = _interop.traced() if _interop.tracing() else _interop.cores[type(x)]
     return core.qkv(
         x,
         weight,
@@ -173,7 +173,7 @@ def mlp(
     ``residual_out`` and ``normed_out`` receive them whether returned or not. See the module for
     dtypes, options and errors.
     """
-    core = _interop.core(x)
+    core = _interop.traced() if _interop.tracing() else _interop.cores[type(x)]
     return core.mlp(
         x,
         weight_in,
@@ -217,7 +217,7 @@ def norm(
     ``add_after`` are (*, H), ``bias`` is (H,). ``out`` receives n and ``residual_out`` r. See the
     module for dtypes and errors.
     """
-    core = _interop.core(x)
+    core = _interop.traced() if _interop.tracing() else _interop.cores[type(x)]
     return core.norm(x, norm, residual, bias, add_after, out, residual_out, stream, batch_invariant)
 
 
@@ -245,7 +245,7 @@ def residual_add(
 
     ValueError for another form or mp_size < 1. See the module for dtypes and the other errors.
     """
-    core = _interop.core(hidden_state)
+    core = _interop.traced() if _interop.tracing() else _interop.cores[type(hidden_state)]
     return core.residual_add(
         hidden_state,
         residual,
