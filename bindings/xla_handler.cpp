@@ -43,13 +43,14 @@ class Scratch {
  public:
   Scratch(const CallFrame& frame, std::size_t bytes) : frame_(frame), bytes_(bytes) {
     if (bytes == 0) return;
-    MemoryAllocate request{sizeof request, nullptr, frame.execution, bytes, alignment, nullptr};
+    MemoryAllocate request{sizeof request, nullptr,         frame.execution,
+                           all(),          their_alignment, nullptr};
     check(frame.api->allocate(&request));
     data_ = request.data;
   }
   ~Scratch() {
     if (data_ == nullptr) return;
-    MemoryFree request{sizeof request, nullptr, frame_.execution, bytes_, data_};
+    MemoryFree request{sizeof request, nullptr, frame_.execution, all(), data_};
     frame_.api->free(&request);
   }
   Scratch(const Scratch&) = delete;
@@ -57,11 +58,16 @@ class Scratch {
 
   TensorView view(Device device) const {
     if (data_ == nullptr) return TensorView();
-    return TensorView(data_, DType::i8, {static_cast<std::int64_t>(bytes_)}, device);
+    const std::size_t over = reinterpret_cast<std::uintptr_t>(data_) % our_alignment;
+    char* begin = static_cast<char*>(data_) + (over == 0 ? 0 : our_alignment - over);
+    return TensorView(begin, DType::i8, {static_cast<std::int64_t>(bytes_)}, device);
   }
 
  private:
-  static constexpr std::size_t alignment = 256;
+  static constexpr std::size_t our_alignment = 256;   // Context::set_workspace
+  static constexpr std::size_t their_alignment = 16;  // XLA refuses to promise more
+  std::size_t all() const { return bytes_ + our_alignment - their_alignment; }
+
   const CallFrame& frame_;
   std::size_t bytes_;
   void* data_ = nullptr;
