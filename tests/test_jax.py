@@ -305,6 +305,17 @@ def test_type_errors(text):
         TYPE_ERRORS[text]()
 
 
+def test_weights_and_bound_ops_do_not_take_what_jax_traces():
+    op, packed = ops.Linear(W), ops.pack_weight(W)
+    for call in (
+        lambda: jax.jit(lambda x: op(x))(X),
+        lambda: jax.jit(lambda x: ops.linear(x, packed))(X),
+        lambda: jax.jit(ops.pack_weight)(W),
+    ):
+        with pytest.raises(ValueError, match=r"got \w+: JAX traces it, .* postlude.jax"):
+            call()
+
+
 def test_a_gradient_is_an_error():
     with pytest.raises(ValueError, match=r"postlude\.linear.* cannot be differentiated"):
         jax.grad(lambda x: postlude.jax.linear(x, W).sum())(X)

@@ -1,8 +1,8 @@
 """Postlude: fused-epilogue GEMMs for transformer inference.
 
 ``postlude.ops`` computes on the tensors of any framework; ``postlude.nn`` holds fused torch
-modules, and ``postlude.optimize(model)`` puts them into a model. Importing postlude imports no
-framework.
+modules, and ``postlude.optimize(model)`` puts them into a model; ``postlude.jax`` is for
+``jax.jit``. Importing postlude imports no framework.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from .norms import LayerNorm, RMSNorm
 from .ops import explain
 
 if TYPE_CHECKING:
+    from . import jax as jax
     from . import nn as nn
     from . import reference as reference
     from . import triton as triton
@@ -39,7 +40,7 @@ __all__ = [
     "__version__",
 ]
 
-_LAZY = ("nn", "optimize", "reference", "triton")  # these import torch
+_LAZY = ("jax", "nn", "optimize", "reference", "triton")  # these import JAX or torch
 
 
 def __getattr__(name: str) -> Any:

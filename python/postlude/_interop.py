@@ -167,8 +167,14 @@ def _other(kind: type) -> Adapter:
     package = _package(kind)
     framework = "jax" if package == "jaxlib" else package
     immutable = framework == "jax"
+    traced = immutable and not hasattr(kind, "__dlpack_device__")
 
     def export(tensor: Any, writable: bool, stream: int | None) -> Any:
+        if traced:
+            raise BufferError(
+                "JAX traces it, so it has no memory yet; what JAX traces goes into the functions "
+                "of postlude.jax, with arrays as weights"
+            )
         options: dict[str, Any] = {"max_version": _DLPACK}
         if tensor.__dlpack_device__()[0] == _DLPACK_CUDA:
             # So that its own work on the tensor comes first.
