@@ -24,4 +24,5 @@ NB_MODULE(_C, m) {
   bind_mlp(m);
   bind_norm(m);
   bind_changed(m);
+  bind_tuning(m);
 }
