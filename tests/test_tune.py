@@ -1,6 +1,7 @@
 """``postlude tune`` without a GPU: what is kept of measured times, a file that no crash and no
 second run can harm, and errors of one line."""
 
+import contextlib
 import itertools
 import os
 import signal
@@ -256,6 +257,43 @@ def test_the_problems_of_a_model():
     table = HEADER + "".join(f"{p.key} kernel=a tile=b us=1 shipped_us=2\n" for p in llama)
     keys = [name for name, _ in _C.TuneTable.parse(table, "t").entries]
     assert keys == [p.key for p in llama]
+
+
+# Timing, on the CPU, where a table says nothing.
+
+
+@pytest.mark.parametrize("epilogue", ["plain", "activation", "gated", "residual", "scaled"])
+def test_the_timer_calls_each_kind_of_product(epilogue, monkeypatch):
+    from postlude.cli import tune_timing
+
+    seen = []
+
+    def using(table):
+        seen.append(table.name)
+        return contextlib.nullcontext()
+
+    monkeypatch.setattr(tune_timing, "using", using)
+    monkeypatch.setattr(tune_timing, "copies_of", lambda size: 2)
+    activation = "silu" if epilogue in ("activation", "gated") else None
+    problem = tune.Problem("f32", 7, 24, 48, epilogue, activation)
+    tiles = [f"kernel=test.tiled tile=t{i}" for i in range(6)]
+    shipped, times = tune_timing.GpuTimer("cpu", HEADER, 1)(problem, tiles)
+    assert seen == ["", *tiles]
+    assert shipped > 0 and len(times) == 4 and set(times) < set(tiles) and min(times.values()) > 0
+
+
+def test_the_timer_refuses_a_tile_that_computes_something_else(monkeypatch):
+    import torch
+
+    from postlude.cli import tune_timing
+
+    values = itertools.count(1.0)
+    timer = tune_timing.GpuTimer("cpu", HEADER, 1)
+    monkeypatch.setattr(timer, "_calls", lambda _: [lambda: torch.full((2, 3), next(values))])
+    problem = tune.Problem("f32", 7, 24, 48, "plain")
+    said = "kernel=test.tiled tile=a: differs from the library's choice by"
+    with pytest.raises(RuntimeError, match=said):
+        timer(problem, ["kernel=test.tiled tile=a"])
 
 
 # The command, and what takes a file.
