@@ -36,19 +36,25 @@ class GpuTimer:
             expected = calls[0]()
             shipped = replay(calls, self._device)
         wait = waiter(self._device)
-        graphs, quick = {}, {}
+        quick = {}
         for tile in tiles:
-            text = f"{self._header}{problem.key} {tile} us=1 shipped_us=1\n"
-            with using(_C.TuneTable.parse(text, tile)):
+            with using(self._table(problem, tile)):
                 self._check(problem, tile, calls[0](), expected)
-                graphs[tile] = replay(calls, self._device)
-            once = seconds_of(graphs[tile], 1, wait)
-            quick[tile] = seconds_of(graphs[tile], max(1, int(_QUICK / once)), wait)
-        best = sorted(quick, key=lambda name: quick[name])[:_BEST]
-        contenders: dict[str, Replay] = {"": shipped, **{tile: graphs[tile] for tile in best}}
+                graph = replay(calls, self._device)
+            once = seconds_of(graph, 1, wait)
+            quick[tile] = seconds_of(graph, max(1, int(_QUICK / once)), wait)
+        contenders: dict[str, Replay] = {"": shipped}
+        for tile in sorted(quick, key=lambda name: quick[name])[:_BEST]:
+            with using(self._table(problem, tile)):
+                contenders[tile] = replay(calls, self._device)
         seconds = take_turns(contenders, self._rounds, wait)
         us = {name: value / len(calls) * 1e6 for name, value in seconds.items()}
         return us.pop(""), us
+
+    def _table(self, problem: Problem, tile: str) -> Any:
+        """A table of this entry alone."""
+        text = f"{self._header}{problem.key} {tile} us=1 shipped_us=1\n"
+        return _C.TuneTable.parse(text, tile)
 
     def _check(self, problem: Problem, tile: str, y: Tensor, expected: Tensor) -> None:
         error = ((y.float() - expected.float()).norm() / expected.float().norm()).item()
