@@ -30,6 +30,8 @@ TEST(TuneFile, AGoodOneIsTaken) {
   const TuneTable table = TuneTable::parse(text, "a.tune");
   EXPECT_TRUE(table);
   EXPECT_EQ(table.name(), "a.tune");
+  EXPECT_EQ(table.size(), 2u);
+  EXPECT_EQ(TuneTable().size(), 0u);
   EXPECT_EQ(text.substr(0, table.header().size()), table.header());
   const std::vector<TuneProblem> problems = table.problems();
   ASSERT_EQ(problems.size(), 2u);

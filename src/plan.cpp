@@ -428,8 +428,8 @@ std::string describe(const Plan& plan, const ContextState& context) {
   if (plan.note != nullptr) s << "  the norm is not folded: " << plan.note << '\n';
   s << "  workspace " << plan.workspace_bytes << " bytes\n";
   if (context.tuning != nullptr) {
-    s << "  tune file " << context.tuning->table.name() << ", "
-      << context.tuning->table.state()->entries.size() << " entries\n";
+    s << "  tune file " << context.tuning->table.name() << ", " << context.tuning->table.size()
+      << " entries\n";
   }
   return s.str();
 }

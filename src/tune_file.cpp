@@ -253,6 +253,8 @@ TuneTable TuneTable::read(const std::string& path) {
 
 std::string TuneTable::name() const { return state_ == nullptr ? "" : state_->name; }
 
+std::size_t TuneTable::size() const { return state_ == nullptr ? 0 : state_->entries.size(); }
+
 std::string TuneTable::header() const {
   return state_ == nullptr ? "" : detail::header_text(state_->version, state_->device);
 }

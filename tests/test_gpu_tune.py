@@ -200,10 +200,14 @@ def test_the_command_writes_what_it_measured(capsys, tmp_path, monkeypatch):
         if tile == "as chosen":
             assert key not in entries and chosen == best
         else:
-            assert float(chosen) > float(best) * (1 + tune.MARGIN) * 0.999
+            assert float(chosen) > float(best) * (1 + tune.MARGIN) * 0.99  # as rounded
             assert entries[key] == f"{key} {tile} us={best} shipped_us={chosen}"
     assert len(entries) == sum(tile != "as chosen" for *_, tile in rows)
     assert f"{len(entries)} of 8 go into {path}, which had 0 entries" in text
+    nowhere = tmp_path / "none" / "a.tune"
+    assert main([*arguments[:-1], str(nowhere)]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("[tune] out: expected a file that can be written, got [Errno 2]")
 
 
 def test_a_run_that_is_killed_leaves_a_whole_file(tmp_path):

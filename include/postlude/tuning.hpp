@@ -70,6 +70,7 @@ class POSTLUDE_API TuneTable {
 
   explicit operator bool() const { return state_ != nullptr; }
   std::string name() const;  // of the file; empty for none
+  std::size_t size() const;  // entries
   // The five lines, and the line of each entry; for programs that write tune files.
   std::string header() const;
   std::vector<std::string> lines() const;

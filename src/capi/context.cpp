@@ -75,7 +75,7 @@ postlude_status postlude_context_get_info(const postlude_context* context,
     values.workspace_bytes = c.workspace_bytes();
     values.batch_invariant = c.batch_invariant() ? 1 : 0;
     values.weights_static = c.weights_static() ? 1 : 0;
-    values.tune_entries = c.tune_table().lines().size();
+    values.tune_entries = c.tune_table().size();
     write_info({op, "info"}, info, values);
   });
 }

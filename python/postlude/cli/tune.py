@@ -138,10 +138,11 @@ def _why_nothing(wanted: str | None) -> str:
 
 
 def _table(results: list[Result]) -> str:
-    lines = [f"{'problem':52}{'chosen':>9}{'best':>9}  tile"]
+    width = max(len(one.problem.key) for one in results)
+    lines = [f"{'problem':{width}} {'chosen':>9} {'best':>9}  tile"]
     for one in results:
         tile = one.tile or "as chosen"
-        lines.append(f"{one.problem.key:52}{one.shipped_us:9.2f}{one.us:9.2f}  {tile}")
+        lines.append(f"{one.problem.key:{width}} {one.shipped_us:9.2f} {one.us:9.2f}  {tile}")
     return "\n".join(lines)
 
 
@@ -165,7 +166,10 @@ def run(options: argparse.Namespace) -> int:
     device = torch.device(sizes.device_from(options.device, "tune"))
     gpu = device.index or 0
     file = TuneFile(options.out, _C.tune_header(gpu))
-    before = file.check()
+    try:
+        before = file.check()
+    except OSError as error:
+        raise sizes.fail("tune", "out", "a file that can be written", error) from None
     problems = problems_of(shape, rows, options.dtype)
     timer = GpuTimer(f"cuda:{gpu}", file.header, options.rounds)
     with torch.inference_mode(), torch.cuda.device(gpu):
