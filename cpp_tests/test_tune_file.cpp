@@ -83,7 +83,7 @@ TEST(TuneFile, MistakesAreNamedByFileAndLine) {
       {tune_text_with(2, "version"), "line 2: expected 'version ...', got 'version'"},
       {tune_text_with(2, "version "), "line 2: expected 'version ...'"},
       {tune_text_with(3, "# gpu"), "line 3: expected 'gpu ...', got '# gpu'"},
-      {tune_text_with(3, "gpu a\tb"), "line 3: expected 'gpu' and a text, got 'gpu a?b'"},
+      {tune_text_with(3, "gpu a\tb"), "line 3: expected 'gpu' and a text of ASCII, got 'gpu a?b'"},
       {tune_text_with(4, "gpu again"), "line 4: expected 'arch ...'"},
       {tune_text_with(5, "multiprocessors many"), "line 5: expected 'multiprocessors' and a num"},
       {tune_text_with(5, "multiprocessors -1"), "line 5: expected 'multiprocessors' and a numb"},

@@ -66,7 +66,10 @@ void check(engine::Safetensors& file, const std::string& content, std::size_t da
     std::vector<float> values = before;
     try {
       file.read(one.name, one.shape, values.data());
-    } catch (const std::runtime_error&) {
+    } catch (const std::runtime_error& error) {
+      if (std::string(error.what()).find("cannot be read") != std::string::npos) {
+        broken("a tensor of a header that is taken can be read", content);
+      }
       if (values != before) {
         broken("what is refused is not written", content);
       }

@@ -29,14 +29,13 @@ constexpr NamedEpilogue epilogues[] = {{"plain", TuneEpilogue::plain},
                                        {"residual", TuneEpilogue::residual},
                                        {"scaled", TuneEpilogue::scaled}};
 
+bool printable(char c) { return c >= ' ' && c <= '~'; }
+
 // Text from a file as a message may show it.
 std::string shown(std::string_view text) {
   constexpr std::size_t longest = 60;
   std::string result = "'";
-  for (const char c : text.substr(0, longest)) {
-    const auto byte = static_cast<unsigned char>(c);
-    result += byte < ' ' || byte == 0x7f ? '?' : c;
-  }
+  for (const char c : text.substr(0, longest)) result += printable(c) ? c : '?';
   return result + (text.size() > longest ? "...'" : "'");
 }
 
@@ -72,8 +71,7 @@ class Reader {
     }
     const std::string_view value = whole_.substr(word.size() + 1);
     for (const char c : value) {
-      const auto byte = static_cast<unsigned char>(c);
-      if (byte < ' ' || byte == 0x7f) expected("'" + word + "' and a text", shown(whole_));
+      if (!printable(c)) expected("'" + word + "' and a text of ASCII", shown(whole_));
     }
     return std::string(value);
   }

@@ -388,6 +388,23 @@ def test_mistakes_are_value_errors_with_file_and_line(wrong, said):
     assert str(error.value).startswith(f"[tune_file] a.tune, {said}")
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"\xff\xfe", "line 1: expected a newline at the end, got '??'"),
+        (HEADER.encode() + b"m=\xff\n", "line 6: expected dtype=..., got 'm=?'"),
+        (HEADER.replace("A GPU", "\xc4").encode(), "line 3: expected 'gpu' and a text of ASCII"),
+        (HEADER.replace("A GPU", "\xc4").encode("latin-1"), "line 3: expected 'gpu' and a text of"),
+    ],
+)
+def test_bytes_that_are_no_text_are_named(tmp_path, content, said):
+    path = tmp_path / "a.tune"
+    path.write_bytes(content)
+    with pytest.raises(ValueError) as error:
+        _C.TuneTable.read(str(path))
+    assert str(error.value).startswith(f"[tune_file] {path}, {said}")
+
+
 def test_every_prefix_of_a_file_is_refused_or_whole():
     text = HEADER + "# a remark\n\n" + line(1) + "\n" + line(2) + "\n"
     whole = [len(HEADER)]
