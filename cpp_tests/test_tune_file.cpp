@@ -6,6 +6,8 @@
 #include <fstream>
 #include <stdexcept>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "postlude/postlude.h"
 #include "postlude/postlude.hpp"
@@ -184,6 +186,39 @@ TEST(TuneFile, ThroughTheCInterface) {
   EXPECT_EQ(postlude_context_get_info(context, &info), POSTLUDE_OK);
   EXPECT_EQ(info.tune_entries, 0u);
   postlude_context_destroy(context);
+}
+
+// By the C interface, and by the environment; a moved Context keeps its table.
+TEST(TuneFile, AGpuTakesItsOwn) {
+  for (const Device device : devices()) {
+    if (device.type == DeviceType::cpu) continue;
+    Context context(device);
+    const std::string path = ::testing::TempDir() + "postlude_test.tune";
+    std::string text = tune_header(context);
+    const TuneProblem problem{DType::bf16, TuneEpilogue::residual, 33, 256, 512};
+    const std::vector<std::string> tiles = tune_tiles(problem, context);
+    if (!tiles.empty()) text += tune_key(problem) + " " + tiles[0] + " us=1.5 shipped_us=2.5\n";
+    std::ofstream(path) << text;
+    const std::size_t entries = tiles.empty() ? 0 : 1;
+
+    postlude_context* c = nullptr;
+    ASSERT_EQ(postlude_context_create(POSTLUDE_CUDA, device.index, nullptr, &c), POSTLUDE_OK);
+    EXPECT_EQ(postlude_context_load_tune_file(c, path.c_str()), POSTLUDE_OK)
+        << postlude_last_error();
+    postlude_context_info info;
+    info.struct_size = sizeof info;
+    EXPECT_EQ(postlude_context_get_info(c, &info), POSTLUDE_OK);
+    EXPECT_EQ(info.tune_entries, entries);
+    postlude_context_destroy(c);
+
+    ASSERT_EQ(setenv("POSTLUDE_TUNE_FILE", path.c_str(), 1), 0);
+    Context first(device);
+    unsetenv("POSTLUDE_TUNE_FILE");
+    const Context moved = std::move(first);
+    EXPECT_EQ(moved.tune_table().name(), path);
+    EXPECT_FALSE(Context(device).tune_table());
+    std::remove(path.c_str());
+  }
 }
 
 // Each tile that the GPU has for a problem is named by explain, and computes.
