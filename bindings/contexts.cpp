@@ -20,7 +20,17 @@ Registry& registry() {
   return instance;
 }
 
+std::optional<TuneTable>& thread_tuning() {
+  thread_local std::optional<TuneTable> table;
+  return table;
+}
+
 }  // namespace
+
+std::optional<TuneTable> exchange_tune_table(std::optional<TuneTable> table) {
+  thread_tuning().swap(table);
+  return table;
+}
 
 KeptContext& kept_context(Device device, StreamRef stream) {
   thread_local std::vector<std::shared_ptr<KeptContext>> kept;
@@ -44,6 +54,12 @@ ContextLease::ContextLease(KeptContext& kept, const ContextOptions& options)
     : kept_(kept), lock_(kept.mutex) {
   kept_.context.set_batch_invariant(options.batch_invariant);
   kept_.context.set_weights_static(options.weights_static);
+  if (kept_.context.device().type == DeviceType::cpu) return;
+  const TuneTable& wanted = thread_tuning() ? *thread_tuning() : kept_.own_tuning;
+  if (wanted.state() != kept_.tuning.state()) {
+    kept_.context.set_tune_table(wanted);
+    kept_.tuning = wanted;
+  }
 }
 
 ContextLease::~ContextLease() {

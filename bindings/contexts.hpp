@@ -5,18 +5,23 @@
 #include <atomic>
 #include <memory>
 #include <mutex>
+#include <optional>
 
 #include "postlude/context.hpp"
+#include "postlude/tuning.hpp"
 
 namespace postlude {
 namespace python {
 
 // A Context and the lock that its thread holds while a call runs on it.
 struct KeptContext {
-  KeptContext(Device device, StreamRef stream) : context(device, stream) {}
+  KeptContext(Device device, StreamRef stream)
+      : context(device, stream), own_tuning(context.tune_table()), tuning(own_tuning) {}
 
   std::mutex mutex;
   Context context;
+  TuneTable own_tuning;  // that of POSTLUDE_TUNE_FILE
+  TuneTable tuning;      // what the Context has now
   std::atomic<bool> release_wanted{false};
 };
 
@@ -44,6 +49,10 @@ class ContextLease {
   KeptContext& kept_;
   std::unique_lock<std::mutex> lock_;
 };
+
+// Sets the tune table that calls of this thread on GPUs take, an empty one for the choices that the
+// library ships, and returns what was set before; absent: that of POSTLUDE_TUNE_FILE.
+std::optional<TuneTable> exchange_tune_table(std::optional<TuneTable> table);
 
 // Frees the workspaces of all threads: at once where a Context is idle, else at the end of the call
 // that runs on it.

@@ -24,5 +24,6 @@ NB_MODULE(_C, m) {
   bind_mlp(m);
   bind_norm(m);
   bind_changed(m);
+  bind_tuning(m);
   bind_xla(m);
 }

@@ -15,6 +15,7 @@ void bind_qkv(nb::module_& m);
 void bind_mlp(nb::module_& m);
 void bind_norm(nb::module_& m);
 void bind_changed(nb::module_& m);
+void bind_tuning(nb::module_& m);
 void bind_xla(nb::module_& m);
 
 }  // namespace python

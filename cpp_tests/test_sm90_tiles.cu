@@ -18,6 +18,7 @@
 #include "support/gemm_case.hpp"
 #include "support/number.hpp"
 #include "support/setting.hpp"
+#include "tuning.hpp"
 
 namespace postlude {
 namespace test {
@@ -411,6 +412,38 @@ TEST_F(Sm90Tiles, CallsInARow) {
       }
     }
   }
+}
+
+// What tune files rest on. All of this is the host's: no GPU is needed.
+TEST(Sm90TileNames, AreFoundAgain) {
+  gpu::DeviceState device;
+  device.sm = 90;
+  device.sm_count = 132;
+  for (int size = 1; size <= 8; ++size) device.clusters_at_once[size] = 132 / size;
+  int named = 0;
+  for (const TuneEpilogue epilogue :
+       {TuneEpilogue::plain, TuneEpilogue::gated, TuneEpilogue::residual, TuneEpilogue::scaled}) {
+    for (const std::int64_t m : {1, 33, 128, 1000}) {
+      const detail::Gemm g = detail::gemm_of({DType::bf16, epilogue, m, 1024, 4096});
+      for (const gpu::Sm90Choice& choice : gpu::sm90_choices(g, device)) {
+        const std::string name = gpu::sm90_name(choice);
+        const int number = gpu::sm90_number(name);
+        ASSERT_GE(number, 0) << name;
+        const gpu::Sm90Choice back = gpu::sm90_numbered(number, g, device);
+        ASSERT_NE(back.tile, nullptr) << name;
+        EXPECT_EQ(gpu::to_string(back), gpu::to_string(choice));
+        ++named;
+      }
+    }
+  }
+  EXPECT_GT(named, 100);
+  EXPECT_EQ(gpu::sm90_number("swap_16x64_c1_s9"), -1);
+  EXPECT_EQ(gpu::sm90_number("swap_16x65_c1_s1"), -1);
+  // A choice of another problem is none of this one's.
+  const int of_few_rows = gpu::sm90_number("swap_8x64_c1_s1");
+  ASSERT_GE(of_few_rows, 0);
+  const detail::Gemm many = detail::gemm_of({DType::bf16, TuneEpilogue::plain, 9, 1024, 4096});
+  EXPECT_EQ(gpu::sm90_numbered(of_few_rows, many, device).tile, nullptr);
 }
 
 }  // namespace

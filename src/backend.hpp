@@ -11,6 +11,7 @@
 #include "postlude/context.hpp"
 #include "postlude/weight.hpp"
 #include "problem.hpp"
+#include "tuning.hpp"
 
 namespace postlude {
 namespace detail {
@@ -40,6 +41,7 @@ class ContextState {
   bool batch_invariant = false;
   bool weights_static = true;
   std::unique_ptr<BackendState> backend_state;
+  std::shared_ptr<const Tuning> tuning;  // null: no tune table
 };
 
 // A norm folded into a weight, for LayerNorm
@@ -92,6 +94,16 @@ class GemmKernel {
   virtual std::size_t workspace(const Gemm& gemm, const ContextState& context) const = 0;
   // The tile or variant that launch would take, for explain.
   virtual std::string describe(const Gemm& gemm, const ContextState& context) const = 0;
+  // For tune files. The names of the tiles among which launch chooses for this problem, which it
+  // runs; none where it has no choice.
+  virtual std::vector<std::string> tiles(const Gemm&, const ContextState&) const { return {}; }
+  // The number by which Gemm::tile asks for the tile of a name; -1 where there is none.
+  virtual int tile_number(const std::string&) const { return -1; }
+  // Null where launch takes the tile of this number for a problem that can_run accepts; else why
+  // not.
+  virtual const char* can_take(int, const Gemm&, const ContextState&) const {
+    return "it has no tiles to choose from";
+  }
   // M and N are > 0; K may be 0. `workspace` has the bytes asked for, aligned to 256.
   virtual void launch(const Gemm& gemm, void* workspace, ContextState& context) const = 0;
 };
@@ -131,6 +143,8 @@ class Backend {
   // Device memory aligned to 256 bytes.
   virtual std::shared_ptr<void> allocate(std::size_t bytes, Device device) const = 0;
   virtual void synchronize(ContextState& context) const = 0;
+  // What tune files are kept apart by.
+  virtual TuneDevice tune_device(const ContextState&) const { return {}; }
   // Lines for show_config.
   virtual std::string config() const = 0;
 };

@@ -2,6 +2,7 @@
 #include "postlude/context.hpp"
 
 #include <cstdint>
+#include <cstdlib>
 
 #include "backend.hpp"
 #include "check.hpp"
@@ -29,6 +30,11 @@ Context::Context(Device device, StreamRef stream)
   state_->device = device;
   state_->stream = stream;
   state_->backend_state = backend.make_state(device);
+  const char* file = std::getenv("POSTLUDE_TUNE_FILE");
+  // The CPU has nothing to tune, and calls there must not fail over a file for GPUs.
+  if (file != nullptr && *file != '\0' && device.type != DeviceType::cpu) {
+    set_tune_table(TuneTable::read(file));
+  }
 }
 
 Context::~Context() = default;
@@ -73,6 +79,12 @@ void Context::release() {
 std::size_t Context::workspace_bytes() const { return state_->workspace_bytes; }
 bool Context::batch_invariant() const { return state_->batch_invariant; }
 void Context::set_batch_invariant(bool value) { state_->batch_invariant = value; }
+void Context::set_tune_table(const TuneTable& table) {
+  state_->tuning = detail::tuning_of(table, *state_);
+}
+TuneTable Context::tune_table() const {
+  return state_->tuning == nullptr ? TuneTable() : state_->tuning->table;
+}
 bool Context::weights_static() const { return state_->weights_static; }
 void Context::set_weights_static(bool value) { state_->weights_static = value; }
 

@@ -38,7 +38,7 @@ class Builder {
     GemmStep step;
     step.gemm = gemm;
     if (m() > 0 && gemm.n > 0) {
-      step.kernel = choose(step.gemm);
+      step.kernel = choose(step);
       scratch_ = std::max(scratch_, step.kernel->workspace(step.gemm, input_.context));
     }
     add(step);
@@ -52,7 +52,10 @@ class Builder {
     for (const GemmKernel* kernel : input_.context.backend->gemm_kernels()) {
       if (!kernel->takes_norm() || kernel->can_run(gemm, input_.context) != nullptr) continue;
       scratch_ = std::max(scratch_, kernel->workspace(gemm, input_.context));
-      add(GemmStep{gemm, kernel, 0});
+      GemmStep step;
+      step.gemm = gemm;
+      step.kernel = kernel;
+      add(step);
       return true;
     }
     return false;
@@ -90,7 +93,23 @@ class Builder {
     plan_.steps[static_cast<std::size_t>(plan_.count++)] = step;
   }
 
-  const GemmKernel* choose(const Gemm& gemm) const {
+  // The kernel of the tune table's entry, where there is one that holds, with the tile in the gemm;
+  // else the first that runs it.
+  const GemmKernel* choose(GemmStep& step) const {
+    Gemm& gemm = step.gemm;
+    if (const Tuning* tuning = input_.context.tuning.get()) {
+      if (const Tuning::Choice* tuned = tuning->find(gemm)) {
+        step.tuned = tuned->entry;
+        step.tuned_refusal = tuned->kernel->can_run(gemm, input_.context);
+        if (step.tuned_refusal == nullptr) {
+          step.tuned_refusal = tuned->kernel->can_take(tuned->tile, gemm, input_.context);
+        }
+        if (step.tuned_refusal == nullptr) {
+          gemm.tile = tuned->tile;
+          return tuned->kernel;
+        }
+      }
+    }
     std::string refusals;
     for (const GemmKernel* kernel : input_.context.backend->gemm_kernels()) {
       const char* reason = kernel->can_run(gemm, input_.context);
@@ -364,6 +383,21 @@ void execute(const Plan& plan, ContextState& context) {
   }
 }
 
+namespace {
+
+void describe_tuned(std::ostringstream& s, const GemmStep& step, const ContextState& context) {
+  const TuneEntry& entry = *step.tuned;
+  const std::string where = context.tuning->table.name() + ", line " + std::to_string(entry.line);
+  if (step.tuned_refusal != nullptr) {
+    s << "     not tuned, though " << where << " has it: " << step.tuned_refusal << '\n';
+  } else {
+    s << "     tuned by " << where << ": " << entry.us << " us instead of " << entry.shipped_us
+      << '\n';
+  }
+}
+
+}  // namespace
+
 std::string describe(const Plan& plan, const ContextState& context) {
   std::ostringstream s;
   for (int i = 0; i < plan.count; ++i) {
@@ -376,10 +410,12 @@ std::string describe(const Plan& plan, const ContextState& context) {
         continue;
       }
       s << gemm->kernel->name() << " " << gemm->kernel->describe(gemm->gemm, context) << '\n';
+      if (gemm->tuned != nullptr) describe_tuned(s, *gemm, context);
       for (const GemmKernel* kernel : context.backend->gemm_kernels()) {
         if (kernel == gemm->kernel) break;
-        s << "     refused " << kernel->name() << ": " << kernel->can_run(gemm->gemm, context)
-          << '\n';
+        const char* reason = kernel->can_run(gemm->gemm, context);
+        s << "     refused " << kernel->name() << ": "
+          << (reason != nullptr ? reason : "the tune file has another") << '\n';
       }
     } else if (const auto* norm = std::get_if<NormStep>(&step)) {
       s << to_string(norm->call) << '\n';
@@ -391,6 +427,10 @@ std::string describe(const Plan& plan, const ContextState& context) {
   }
   if (plan.note != nullptr) s << "  the norm is not folded: " << plan.note << '\n';
   s << "  workspace " << plan.workspace_bytes << " bytes\n";
+  if (context.tuning != nullptr) {
+    s << "  tune file " << context.tuning->table.name() << ", " << context.tuning->table.size()
+      << " entries\n";
+  }
   return s.str();
 }
 

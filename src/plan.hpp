@@ -17,6 +17,8 @@ namespace detail {
 struct GemmStep {
   Gemm gemm;
   const GemmKernel* kernel = nullptr;
+  const TuneEntry* tuned = nullptr;     // of the context's tune table, for this problem
+  const char* tuned_refusal = nullptr;  // why the entry does not hold for these tensors
   std::uintptr_t workspace = 0;
 };
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from postlude import reference
-from postlude.cli import bench, blocks, main, models
+from postlude.cli import bench, blocks, main, models, timing
 
 SIZES = ["--hidden", "48", "--intermediate", "72", "--heads", "4", "--kv-heads", "2"]
 SHAPES = {
@@ -127,7 +127,7 @@ def test_a_turn_is_timed_whole():
     """The median over rounds of what a clock that is told to says."""
     calls = []
     replays = {"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}
-    seconds = bench._take_turns(replays, 3, int)
+    seconds = timing.take_turns(replays, 3, int)
     assert set(seconds) == {"a", "b"} and min(seconds.values()) > 0
     changes = sum(one != other for one, other in itertools.pairwise(calls))
     assert changes >= 4, "they take turns"

@@ -25,6 +25,7 @@ HEADERS = (
     "weight.hpp",
     "bound.hpp",
     "context.hpp",
+    "tuning.hpp",
     "stream.hpp",
     "tensor_view.hpp",
     "error.hpp",
@@ -105,7 +106,8 @@ def body(text: str) -> str:
     """What the header declares: C++'s inside `namespace v1`, C's between the braces of extern."""
     text = text.replace("\ninline namespace v1 {", "\n\1").replace("\n}  // namespace v1", "\n\2")
     if "\1" in text:
-        return "\n".join(re.findall("\1(.*?)\2", text, re.DOTALL))
+        declared = "\n".join(re.findall("\1(.*?)\2", text, re.DOTALL))
+        return re.sub(r"^class \w+;\n", "", declared, flags=re.MULTILINE)  # come later
     return text.partition('extern "C" {\n#endif\n')[2].partition("#ifdef __cplusplus")[0]
 
 

@@ -17,6 +17,8 @@ class ContextState;
 
 inline namespace v1 {
 
+class TuneTable;
+
 // A Context belongs to its caller and serves one thread at a time; as many as wanted may exist side
 // by side, and none changes another's results. Calls need workspace_size(params, context) bytes of
 // scratch memory: hand over your own with set_workspace, or let the Context hold some with reserve.
@@ -60,6 +62,16 @@ class POSTLUDE_API Context {
   // on the CPU.
   bool weights_static() const;
   void set_weights_static(bool value);
+
+  // Tiles that `postlude tune` found faster than those which the library would choose, for the
+  // problems that the table has; see postlude/tuning.hpp. A new Context of a GPU has that of the
+  // file which POSTLUDE_TUNE_FILE names in the environment, else none; an empty table takes it off
+  // again. Throws std::invalid_argument where the table is of another GPU or version of the
+  // library, or has a tile that this build lacks or that does not run its problem. Sums of k in
+  // other parts round otherwise, so that a table can change a result's last bits; it has no say
+  // where batch_invariant is set.
+  void set_tune_table(const TuneTable& table);
+  TuneTable tune_table() const;
 
   detail::ContextState& state() const { return *state_; }
 

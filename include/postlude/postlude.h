@@ -155,6 +155,10 @@ POSTLUDE_API postlude_status postlude_context_set_batch_invariant(postlude_conte
                                                                   int32_t value);
 POSTLUDE_API postlude_status postlude_context_set_weights_static(postlude_context* context,
                                                                  int32_t value);
+// The tiles of a file of `postlude tune`: see postlude::Context::set_tune_table and
+// postlude/tuning.hpp. NULL takes them off again, POSTLUDE_TUNE_FILE's too.
+POSTLUDE_API postlude_status postlude_context_load_tune_file(postlude_context* context,
+                                                             const char* path);
 
 typedef struct postlude_context_info {
   size_t struct_size;
@@ -164,6 +168,7 @@ typedef struct postlude_context_info {
   size_t workspace_bytes;
   int32_t batch_invariant;
   int32_t weights_static;
+  size_t tune_entries;  // of its tune file; 0 without one
 } postlude_context_info;
 
 // Fills the first struct_size bytes, a member of *info that the caller sets.

@@ -11,5 +11,6 @@
 #include "postlude/params.hpp"
 #include "postlude/stream.hpp"
 #include "postlude/tensor_view.hpp"
+#include "postlude/tuning.hpp"
 #include "postlude/version.hpp"
 #include "postlude/weight.hpp"

@@ -138,3 +138,43 @@ def xla_outputs(op: str, inputs: Sequence[tuple[str, str, Sequence[int]]], texts
     """
     The shapes of a call's outputs. `inputs` are (name, dtype, shape); ValueError for what the call itself would refuse.
     """
+
+class TuneTable:
+    """A tune file, read. TuneTable() is none."""
+
+    def __init__(self) -> None: ...
+
+    @staticmethod
+    def parse(text: str, name: str) -> TuneTable:
+        """
+        The table of a file's text; ValueError with the name, the line and what is wrong.
+        """
+
+    @staticmethod
+    def read(path: str) -> TuneTable:
+        """The same of a file."""
+
+    @property
+    def name(self) -> str:
+        """Of the file; empty for none."""
+
+    @property
+    def header(self) -> str:
+        """The first five lines."""
+
+    @property
+    def entries(self) -> list[tuple[str, str]]:
+        """The key of each entry, as tune_key's, and its line."""
+
+def exchange_tune_table(table: TuneTable | None) -> TuneTable | None:
+    """
+    Sets the table that this thread's calls on GPUs take, and returns the one before; None: that of POSTLUDE_TUNE_FILE.
+    """
+
+def tune_header(gpu: int) -> str:
+    """The first five lines of a tune file for this GPU."""
+
+def tune_tiles(key: str, gpu: int) -> list[str]:
+    """
+    "kernel=... tile=..." of each tile that runs the problem of a key, such as "dtype=bf16 m=16 n=4096 k=14336 epilogue=residual".
+    """

@@ -14,6 +14,7 @@ from . import ops
 from ._interop import _C
 from .norms import LayerNorm, RMSNorm
 from .ops import explain
+from .tuning import tuned
 
 if TYPE_CHECKING:
     from . import jax as jax
@@ -37,6 +38,7 @@ __all__ = [
     "explain",
     "ops",
     "show_config",
+    "tuned",
     "__version__",
 ]
 

@@ -7,6 +7,7 @@
 using namespace postlude::capi;  // NOLINT: C functions alone follow
 using postlude::Context;
 using postlude::StreamRef;
+using postlude::TuneTable;
 
 namespace {
 
@@ -55,6 +56,13 @@ postlude_status postlude_context_set_weights_static(postlude_context* context, i
       [&] { context_of("context_set_weights_static", context).set_weights_static(value != 0); });
 }
 
+postlude_status postlude_context_load_tune_file(postlude_context* context, const char* path) {
+  return guarded([&] {
+    Context& c = context_of("context_load_tune_file", context);
+    c.set_tune_table(path == nullptr ? TuneTable() : TuneTable::read(path));
+  });
+}
+
 postlude_status postlude_context_get_info(const postlude_context* context,
                                           postlude_context_info* info) {
   return guarded([&] {
@@ -67,6 +75,7 @@ postlude_status postlude_context_get_info(const postlude_context* context,
     values.workspace_bytes = c.workspace_bytes();
     values.batch_invariant = c.batch_invariant() ? 1 : 0;
     values.weights_static = c.weights_static() ? 1 : 0;
+    values.tune_entries = c.tune_table().size();
     write_info({op, "info"}, info, values);
   });
 }

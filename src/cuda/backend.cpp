@@ -194,6 +194,13 @@ class CudaBackend final : public Backend {
     check(cudaStreamSynchronize(stream_of(context)), "cudaStreamSynchronize");
   }
 
+  TuneDevice tune_device(const ContextState& context) const override {
+    const cuda::DeviceState& state = cuda::device_state(context);
+    cudaDeviceProp properties{};
+    check(cudaGetDeviceProperties(&properties, context.device.index), "cudaGetDeviceProperties");
+    return {properties.name, "sm_" + std::to_string(state.sm), state.sm_count};
+  }
+
   std::string config() const override {
     return "cuda: toolkit " + std::to_string(CUDART_VERSION / 1000) + "." +
            std::to_string(CUDART_VERSION % 1000 / 10) +

@@ -1,4 +1,4 @@
-"""The ``postlude`` command: what is installed, how a problem would run, and how fast."""
+"""The ``postlude`` command: what is installed, how a problem would run, how fast, and faster."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import bench, explain, info
+from . import bench, demo, explain, info, tune
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_COMMANDS = (info, explain, bench)
+_COMMANDS = (info, explain, bench, tune, demo)
 
 
 def cmake_dir() -> Path | None:

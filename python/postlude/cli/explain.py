@@ -4,6 +4,7 @@ refused."""
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections.abc import Callable
 from typing import Any
 
@@ -27,6 +28,9 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N (default: cpu)")
     parser.add_argument(
         "--batch-invariant", action="store_true", help="the same bits whatever M is"
+    )
+    parser.add_argument(
+        "--tune-file", metavar="FILE", help="on a GPU: with the tiles that postlude tune put there"
     )
 
 
@@ -166,10 +170,16 @@ def _residual_add(options: argparse.Namespace, tensor: Tensors) -> tuple[list[An
 
 def run(options: argparse.Namespace) -> int:
     """Prints the plan."""
-    from .. import explain
+    from .. import explain, tuned
 
     tensor = Tensors(options.dtype, options.device)
-    arguments, named = options.make(options, tensor)
-    text = explain(options.op, *arguments, batch_invariant=options.batch_invariant, **named)
+    if options.tune_file is not None and tensor.on_cpu:
+        raise ValueError(
+            f"[explain] tune_file: expected a GPU as the device, as the CPU has no tiles to choose "
+            f"from, got {options.device}"
+        )
+    with contextlib.nullcontext() if options.tune_file is None else tuned(options.tune_file):
+        arguments, named = options.make(options, tensor)
+        text = explain(options.op, *arguments, batch_invariant=options.batch_invariant, **named)
     print(text.rstrip())
     return 0

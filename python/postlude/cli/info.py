@@ -17,6 +17,7 @@ ENVIRONMENT = {
     "POSTLUDE_CPU_ISA": "baseline, avx2 or avx512: the CPU's vector code, instead of the best",
     "POSTLUDE_PDL": "0: kernels wait for the one ahead before they start",
     "POSTLUDE_STRICT": "1: postlude.compat.deepspeed never falls back to PyTorch",
+    "POSTLUDE_TUNE_FILE": "the tiles that postlude tune found faster, for calls on a GPU",
 }
 # Not postlude's own, but its CPU backend obeys them.
 _OTHERS = {
@@ -68,6 +69,21 @@ def gpus() -> list[dict[str, Any]] | str:
     return found
 
 
+def tune_file() -> str:
+    """What the file that POSTLUDE_TUNE_FILE names is for, or what is wrong with it."""
+    import postlude
+
+    path = os.environ.get("POSTLUDE_TUNE_FILE")
+    if not path:
+        return "none"
+    try:
+        table = postlude._interop._C.TuneTable.read(path)
+    except ValueError as error:
+        return str(error)
+    _, version, *gpu = table.header.splitlines()
+    return f"{path}: {len(table.entries)} entries for {', '.join(gpu)}, {version}"
+
+
 def collect() -> dict[str, Any]:
     """All that the command prints."""
     import postlude
@@ -90,6 +106,7 @@ def collect() -> dict[str, Any]:
         "packages": packages,
         "extension": postlude._interop._C.__file__,
         "cmake_dir": None if folder is None else str(folder),
+        "tune_file": tune_file(),
         "environment": {name: os.environ.get(name) for name in (*ENVIRONMENT, *_OTHERS)},
     }
 
@@ -105,6 +122,7 @@ def _lines(found: dict[str, Any]) -> list[str]:
         lines[-1] += f"{gigabytes:.0f} GiB"
     lines += [f"  extension: {found['extension']}"]
     lines += [f"  CMake package: {found['cmake_dir'] or 'none, this is a checkout'}"]
+    lines += [f"  tune file: {found['tune_file']}"]
     lines += ["", f"Python {found['python']}"]
     lines += [
         f"  {name}: {version or 'not installed'}" for name, version in found["packages"].items()

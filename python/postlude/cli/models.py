@@ -1,4 +1,4 @@
-"""The sizes of models that ``postlude bench`` knows by name, or reads from a config.json."""
+"""The sizes of models that the command line knows by name, or reads from a config.json."""
 
 from __future__ import annotations
 
@@ -66,6 +66,7 @@ _INTERMEDIATE = ("intermediate_size", "ffn_dim", "n_inner", "d_ff")
 _HEADS = ("num_attention_heads", "n_head", "num_heads")
 _KV_HEADS = ("num_key_value_heads",)
 _ACTIVATION = ("hidden_activation", "hidden_act", "activation_function")
+_EPS = ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon")
 _ACTIVATIONS = {
     "gelu": "gelu_erf",
     "gelu_new": "gelu_tanh",
@@ -74,15 +75,19 @@ _ACTIVATIONS = {
 }
 
 
-def _first(config: dict[str, Any], names: tuple[str, ...], otherwise: Any = None) -> Any:
+def _first(
+    config: dict[str, Any], names: tuple[str, ...], command: str, otherwise: Any = None
+) -> Any:
     found = (config[name] for name in names if config.get(name) is not None)
     value = next(found, otherwise)
     if value is None:
-        raise ValueError(f"[bench] model: expected a config.json with {names[0]}, got one without")
+        raise ValueError(
+            f"[{command}] model: expected a config.json with {names[0]}, got one without"
+        )
     return value
 
 
-def from_config(path: Path) -> Shape:
+def from_config(path: Path, command: str = "bench") -> Shape:
     """The sizes in a config.json of transformers.
 
     One with ``rms_norm_eps`` is taken for a model of the Llama kind: gated, with RMSNorm and no
@@ -91,38 +96,38 @@ def from_config(path: Path) -> Shape:
     config = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(config, dict):
         raise ValueError(
-            f"[bench] model: expected an object in {path}, got {type(config).__name__}"
+            f"[{command}] model: expected an object in {path}, got {type(config).__name__}"
         )
-    hidden, heads = _first(config, _HIDDEN), _first(config, _HEADS)
+    hidden, heads = _first(config, _HIDDEN, command), _first(config, _HEADS, command)
     rms = config.get("rms_norm_eps") is not None
-    activation = _first(config, _ACTIVATION, "silu" if rms else "gelu_erf")
+    activation = _first(config, _ACTIVATION, command, "silu" if rms else "gelu_erf")
     return Shape(
         hidden,
-        _first(config, _INTERMEDIATE, 4 * hidden),
+        _first(config, _INTERMEDIATE, command, 4 * hidden),
         heads,
-        _first(config, _KV_HEADS, heads),
+        _first(config, _KV_HEADS, command, heads),
         _ACTIVATIONS.get(activation, activation),
         gated=rms,
         bias=not rms,
         norm="rms" if rms else "layer",
-        eps=_first(config, ("rms_norm_eps", "layer_norm_eps", "layer_norm_epsilon"), 1e-5),
+        eps=_first(config, _EPS, command, 1e-5),
         head=config.get("head_dim"),
     )
 
 
-def refuse_unusual(shape: Shape) -> None:
+def refuse_unusual(shape: Shape, command: str = "bench") -> None:
     """ValueError for sizes below 1 or an activation that there is none of."""
     sizes = (shape.hidden, shape.intermediate, shape.heads, shape.kv_heads)
     if not all(isinstance(size, int) and size >= 1 for size in sizes) or shape.head_dim < 1:
-        raise ValueError(f"[bench] sizes: expected numbers from 1 up, got {sizes}")
+        raise ValueError(f"[{command}] sizes: expected numbers from 1 up, got {sizes}")
     if shape.activation not in ACTIVATIONS:
         raise ValueError(
-            f"[bench] activation: expected one of {', '.join(ACTIVATIONS)}, got "
+            f"[{command}] activation: expected one of {', '.join(ACTIVATIONS)}, got "
             f"{shape.activation!r}"
         )
 
 
-def shape_of(model: str) -> Shape:
+def shape_of(model: str, command: str = "bench") -> Shape:
     """The sizes of a model by its name or the path of its config.json. ValueError for any other."""
     if model in MODELS:
         return MODELS[model]
@@ -131,6 +136,7 @@ def shape_of(model: str) -> Shape:
         path /= "config.json"
     if not path.is_file():
         raise ValueError(
-            f"[bench] model: expected one of {', '.join(MODELS)}, or a config.json, got {model!r}"
+            f"[{command}] model: expected one of {', '.join(MODELS)}, or a config.json, got "
+            f"{model!r}"
         )
-    return from_config(path)
+    return from_config(path, command)

@@ -10,6 +10,7 @@ from typing import Any
 
 # DLPack's (type code, bits).
 DTYPES = {"f32": (2, 32), "bf16": (4, 16), "f16": (2, 16)}
+TORCH_NAMES = {"f32": "float32", "bf16": "bfloat16", "f16": "float16"}
 _DEVICES = {"cpu": 1, "cuda": 2}
 _ALIGNMENT = 4096
 _LARGEST = 1 << 60  # of postlude::TensorView

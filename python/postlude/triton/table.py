@@ -11,13 +11,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import tempfile
 import threading
-import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from .._files import replace_file, turn
 
 FORMAT = 1
 FILE = "triton.json"
@@ -90,15 +90,7 @@ class Table:
         if self.path is None:
             raise OSError("there is no home directory, and POSTLUDE_CACHE_DIR is not set")
         text = json.dumps({"format": FORMAT, "entries": entries}, indent=1, sort_keys=True)
-        handle, name = tempfile.mkstemp(prefix=f".{FILE}.", dir=self.path.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text + "\n")
-            os.replace(name, self.path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(name)
-            raise
+        replace_file(self.path, text + "\n")
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[None]:
@@ -108,31 +100,14 @@ class Table:
             yield
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with open(self.path.with_suffix(".lock"), "ab") as file:
-            _lock(file.fileno())
-            yield  # closing the file lets the next one in
+        with turn(self.path.with_suffix(".lock"), LOCK_SECONDS, required=False):
+            yield
 
     def _warn(self, what: str) -> None:
         if not self._warned:
             self._warned = True
             where = self.path or "the table"
             warnings.warn(f"postlude.triton: {where} {what}", RuntimeWarning, stacklevel=2)
-
-
-def _lock(descriptor: int) -> None:
-    try:
-        import fcntl
-    except ImportError:  # a system without POSIX locks
-        return
-    deadline = time.monotonic() + LOCK_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            time.sleep(0.01)
-        except OSError:  # a file system without locks
-            return
 
 
 def _entries(data: Any) -> dict[str, dict[str, Any]]:

@@ -1,6 +1,7 @@
 // The Hopper GEMM as one of the backend's kernels: what it runs.
 #include <limits>
 #include <string>
+#include <vector>
 
 #include "cuda/device.hpp"
 #include "cuda/gemm/kernels.hpp"
@@ -68,11 +69,30 @@ class Sm90Gemm final : public GemmKernel {
   std::size_t workspace(const Gemm&, const ContextState&) const override { return 0; }
 
   std::string describe(const Gemm& g, const ContextState& context) const override {
-    return to_string(sm90_choose(g, device_state(context)));
+    return to_string(choice(g, context));
+  }
+
+  std::vector<std::string> tiles(const Gemm& g, const ContextState& context) const override {
+    std::vector<std::string> names;
+    for (const Sm90Choice& c : sm90_choices(g, device_state(context))) {
+      names.push_back(sm90_name(c));
+    }
+    return names;
+  }
+  int tile_number(const std::string& name) const override { return sm90_number(name); }
+  const char* can_take(int tile, const Gemm& g, const ContextState& context) const override {
+    const bool runs = sm90_numbered(tile, g, device_state(context)).tile != nullptr;
+    return runs ? nullptr : "the tile is not for such a problem";
   }
 
   void launch(const Gemm& g, void*, ContextState& context) const override {
-    sm90_launch(g, sm90_choose(g, device_state(context)), context);
+    sm90_launch(g, choice(g, context), context);
+  }
+
+ private:
+  static Sm90Choice choice(const Gemm& g, const ContextState& context) {
+    const DeviceState& device = device_state(context);
+    return g.tile >= 0 ? sm90_numbered(g.tile, g, device) : sm90_choose(g, device);
   }
 };
 

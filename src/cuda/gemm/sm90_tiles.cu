@@ -117,6 +117,12 @@ bool can_split(const Gemm& g, const Sm90Tile& t, int split) {
          split <= k_stages(g, t);
 }
 
+// Splitting is for problems with fewer tiles than multiprocessors.
+bool too_many_blocks(const Sm90Choice& c, const DeviceState& device) {
+  return c.blocks == 2147483647 ||
+         (c.split > 1 && c.blocks > 2 * static_cast<unsigned>(device.sm_count));
+}
+
 // Calls function(choice) with all that could run a problem.
 template <class Function>
 void for_each_choice(const Gemm& g, const DeviceState& device, Function&& function) {
@@ -125,9 +131,7 @@ void for_each_choice(const Gemm& g, const DeviceState& device, Function&& functi
     if (!can_run(g, t, loop)) continue;
     for (int split = 1; can_split(g, t, split); ++split) {
       const Sm90Choice c = choice_of(g, t, split, device);
-      if (c.blocks == 2147483647) break;
-      // Splitting is for problems with fewer tiles than multiprocessors.
-      if (split > 1 && c.blocks > 2 * static_cast<unsigned>(device.sm_count)) break;
+      if (too_many_blocks(c, device)) break;
       function(c);
     }
   }
@@ -252,6 +256,34 @@ std::string to_string(const Sm90Choice& c) {
   if (c.split > 1) s += ", k in " + std::to_string(c.split) + " parts";
   if (c.stages > 0) s += ", " + std::to_string(c.stages) + " stages";
   return s + ", " + std::to_string(c.blocks) + " blocks";
+}
+
+std::string sm90_name(const Sm90Choice& c) {
+  const Sm90Tile& t = *c.tile;
+  const char* const kernels[] = {"ping_pong", "block", "swap"};
+  return std::string(kernels[static_cast<int>(t.kernel)]) + "_" + std::to_string(t.rows) + "x" +
+         std::to_string(t.slots) + "_c" + std::to_string(t.cluster) + "_s" +
+         std::to_string(c.split);
+}
+
+int sm90_number(const std::string& name) {
+  for (std::size_t i = 0; i < sm90_tiles().size(); ++i) {
+    Sm90Choice c;
+    c.tile = &sm90_tiles()[i];
+    for (c.split = 1; c.split <= max_cluster; ++c.split) {
+      if (sm90_name(c) == name) return static_cast<int>(i) * max_cluster + c.split - 1;
+    }
+  }
+  return -1;
+}
+
+Sm90Choice sm90_numbered(int number, const Gemm& g, const DeviceState& device) {
+  const Sm90Tile& t = sm90_tiles()[static_cast<std::size_t>(number / max_cluster)];
+  const int split = number % max_cluster + 1;
+  const EpilogueLoop loop = epilogue_loop(epilogue_args(g), g.x.dtype);
+  if (!can_run(g, t, loop) || !can_split(g, t, split)) return {};
+  const Sm90Choice c = choice_of(g, t, split, device);
+  return too_many_blocks(c, device) ? Sm90Choice{} : c;
 }
 
 void sm90_launch(const Gemm& g, const Sm90Choice& c, ContextState& context) {

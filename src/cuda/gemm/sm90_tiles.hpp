@@ -59,6 +59,12 @@ double sm90_microseconds(const Gemm& gemm, const Sm90Choice& choice, const Devic
 // The one that runs it.
 Sm90Choice sm90_choose(const Gemm& gemm, const DeviceState& device);
 std::string to_string(const Sm90Choice& choice);
+// Tiles by name, for tune files: "swap_16x64_c1_s2" is the swapped kernel of 16 rows and 64 slots
+// in clusters of 1, with k in 2 parts. By its number a name is found once; -1 for one of no tile.
+std::string sm90_name(const Sm90Choice& choice);
+int sm90_number(const std::string& name);
+// The choice of such a number; without a tile where it is not among sm90_choices.
+Sm90Choice sm90_numbered(int number, const Gemm& gemm, const DeviceState& device);
 void sm90_launch(const Gemm& gemm, const Sm90Choice& choice, ContextState& context);
 
 }  // namespace cuda
