@@ -122,9 +122,9 @@ def has_cuda(library: Path) -> bool:
     return ".nv_fatbin" in command("readelf", "-S", "-W", library)
 
 
-# Every op once, on arrays; then whether a module was there that must not be.
+# Every op once, on arrays; then no GPU has a context of this process, and whether torch is there.
 WITHOUT_TORCH = """
-import importlib.util, sys
+import ctypes, importlib.util, sys
 import numpy as np
 import postlude
 from postlude import ops
@@ -140,6 +140,14 @@ for out, expected in (
     (ops.norm(x, norm), normed),
 ):
     np.testing.assert_allclose(np.asarray(out), expected, rtol=1e-4, atol=1e-4)
+try:
+    driver = ctypes.CDLL("libcuda.so.1")
+except OSError:
+    driver = None
+if driver is not None and driver.cuInit(0) == 0:
+    flags, active = ctypes.c_uint(), ctypes.c_int(-1)
+    state = driver.cuDevicePrimaryCtxGetState(0, ctypes.byref(flags), ctypes.byref(active))
+    assert (state, active.value) == (0, 0)
 print(importlib.util.find_spec("torch") is not None or "torch" in sys.modules)
 """
 
