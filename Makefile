@@ -7,6 +7,7 @@ JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 # OFF without a GPU; AUTO with one: CUDA is then built wherever nvcc is found.
 POSTLUDE_CUDA ?= $(if $(wildcard /dev/nvidia0)$(shell command -v nvidia-smi),AUTO,OFF)
 CUTLASS := nvidia-cutlass==4.2.0.0
+CUOBJDUMP := nvidia-cuda-cuobjdump==13.2.51
 
 VENV := .venv
 BUILD := build/release
@@ -41,6 +42,8 @@ help: ## this list
 demo: build $(STAMPS)/demo ## embed and search real sentences, original and optimised model side by side
 	$(PY) examples/demo/demo.py
 
+# Threads that spin while they wait take the cores from those that work.
+test asan: export OMP_WAIT_POLICY := PASSIVE
 test: build $(STAMPS)/test ## every test: GoogleTest, then pytest
 	$(CMAKE) --build $(BUILD) --parallel $(JOBS)
 	@failed=0; set -x; \
@@ -81,7 +84,7 @@ build: $(STAMPS)/path $(STAMPS)/googletest $(if $(filter OFF,$(POSTLUDE_CUDA)),,
 # oneDNN and OpenMP's threads stay outside: a second pool beside torch's is a bug.
 wheel: $(STAMPS)/wheel $(if $(filter OFF,$(POSTLUDE_CUDA)),,$(STAMPS)/cutlass) ## source distribution and manylinux wheel in dist/
 	rm -rf dist
-	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" POSTLUDE_CUDA=$(POSTLUDE_CUDA) \
+	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" POSTLUDE_CUDA=$(POSTLUDE_CUDA) CMAKE_BUILD_PARALLEL_LEVEL=$(JOBS) \
 	    $(PY) -m build --no-isolation --outdir dist/linux
 	PATH="$(CURDIR)/$(VENV)/bin:$$PATH" $(PY) -m auditwheel repair --exclude libdnnl.so.3 --exclude libgomp.so.1 \
 	    --wheel-dir dist dist/linux/*.whl
@@ -92,11 +95,13 @@ asan: $(STAMPS)/googletest ## GoogleTest under AddressSanitizer and UndefinedBeh
 	$(CMAKE) --build --preset asan --parallel $(JOBS)
 	$(CTEST) --preset asan --parallel $(JOBS)
 
-cuda: $(STAMPS)/googletest $(STAMPS)/cutlass ## cross-build the CUDA code and check its kernels (needs nvcc, no GPU)
+cuda: $(STAMPS)/googletest $(STAMPS)/cutlass $(STAMPS)/cuobjdump ## cross-build the CUDA code and check its kernels (needs nvcc, no GPU)
 	$(CMAKE) --preset cuda $(CMAKE_COMMON) -DPython_EXECUTABLE="$(CURDIR)/$(PY)"
 	$(CMAKE) --build --preset cuda --parallel $(JOBS) --clean-first >build/cuda/build.log 2>&1 || \
 	    { cat build/cuda/build.log; exit 1; }
 	$(PY) tools/check_ptxas.py --complete build/cuda/build.log
+	build/cuda/cpp_tests/postlude_tests --gtest_filter='ShowConfig.*' | \
+	    $(PY) tools/check_architectures.py build/cuda/libpostlude.a
 
 clean: ## remove what was built
 	rm -rf build dist python/postlude/_C*.so .pytest_cache .hypothesis .mypy_cache .ruff_cache
@@ -128,6 +133,11 @@ $(STAMPS)/googletest: $(STAMPS)/build tools/get_googletest.py
 # Only CUTLASS's headers are wanted: its Python dependencies stay out.
 $(STAMPS)/cutlass: $(STAMPS)/venv Makefile
 	$(PIP) --no-deps $(CUTLASS)
+	@touch $@
+
+# Reads what a library holds; any version reads what older toolkits wrote.
+$(STAMPS)/cuobjdump: $(STAMPS)/venv Makefile
+	$(PIP) --no-deps $(CUOBJDUMP)
 	@touch $@
 
 $(TORCH_STAMP): $(STAMPS)/venv

@@ -2,6 +2,9 @@
 
 import os
 
+# Before OpenMP is loaded: threads that spin while they wait take the cores from those that work.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import pytest
 import torch
 

@@ -1,8 +1,13 @@
 """The wheel, as `python -m build` makes it from the source distribution: what is in it, and that
-Python, C++ and C programs work with it."""
+Python, C++ and C programs work with it, without torch and with the torch of each Python named.
+
+POSTLUDE_WHEEL names another wheel to test in its place, that of `make wheel POSTLUDE_CUDA=ON` say.
+POSTLUDE_TORCH_PYTHONS names Pythons of this version that have other versions of torch.
+"""
 
 import importlib.metadata
 import importlib.util
+import json
 import os
 import re
 import subprocess
@@ -11,6 +16,7 @@ import zipfile
 from email.parser import Parser
 from pathlib import Path
 
+import check_architectures
 import pytest
 from building import (
     CMAKE,
@@ -26,18 +32,25 @@ from building import (
 
 import postlude
 
-MAX_WHEEL_BYTES = 10_000_000
+MAX_BYTES = {"cpu": 10_000_000, "cuda": 60_000_000}
+WHEEL = os.environ.get("POSTLUDE_WHEEL", "")
+PYTHONS = [sys.executable, *os.environ.get("POSTLUDE_TORCH_PYTHONS", "").split(os.pathsep)]
+SUITES = ["test_dlpack.py", "test_nn.py", "test_torch_library.py"]  # with each torch
 REQUIREMENTS = ["build", "nanobind", "scikit_build_core"]
 MISSING = [n for n in REQUIREMENTS if getattr(importlib.util.find_spec(n), "origin", None) is None]
 
-needs_to_build = pytest.mark.skipif(
-    bool(MISSING) or CMAKE is None, reason=f"cannot build a wheel without {MISSING or 'CMake'}"
+needs_cmake = pytest.mark.skipif(CMAKE is None, reason="there is no CMake")
+needs_wheel = pytest.mark.skipif(
+    not WHEEL and (bool(MISSING) or CMAKE is None),
+    reason=f"cannot build a wheel without {MISSING or 'CMake'}",
 )
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
-    """A wheel of the CPU build, from the source distribution, without network."""
+    """The wheel named, or one of the CPU build, from the source distribution, without network."""
+    if WHEEL:
+        return Path(WHEEL).resolve(strict=True)
     folder = tmp_path_factory.mktemp("dist")
     arguments = ["--no-isolation", f"--outdir={folder}", str(ROOT)]
     run = subprocess.run(
@@ -60,22 +73,42 @@ def names(wheel):
 
 
 @pytest.fixture(scope="module")
-def interpreter(wheel, tmp_path_factory):
-    """Python of an environment into which pip has put the wheel, and which sees this one's
-    packages."""
-    environment = tmp_path_factory.mktemp("environment")
-    command(sys.executable, "-m", "venv", "--without-pip", environment)
-    python = environment / "bin" / "python"
+def library(wheel, tmp_path_factory):
+    """The library of the wheel, unpacked beside the extension."""
+    folder = tmp_path_factory.mktemp("unpacked")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder)
+    (file,) = folder.glob("postlude/lib/libpostlude.so*")
+    return file
+
+
+def environment(folder: Path, wheel: Path, python: str = sys.executable) -> Path:
+    """The folder of packages of a new environment into which pip has put the wheel."""
+    command(python, "-m", "venv", "--without-pip", folder)
     options = ["--disable-pip-version-check", "--no-index", "--no-deps"]
-    command(sys.executable, "-m", "pip", "--python", python, "install", *options, wheel)
-    (packages,) = environment.glob("lib/python*/site-packages")
-    ours = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
-    (packages / "parent.pth").write_text("\n".join(ours))
+    pip = [sys.executable, "-m", "pip", "--python", folder / "bin" / "python", "install"]
+    command(*pip, *options, wheel)
     # The wheel's requirement would have been put here.
     files = importlib.metadata.files("onednn-cpu-gomp") or []
     (onednn,) = (file.locate() for file in files if file.name == "libdnnl.so.3")
-    (environment / "lib" / "libdnnl.so.3").symlink_to(Path(onednn).resolve())
-    return python
+    (folder / "lib" / "libdnnl.so.3").symlink_to(Path(onednn).resolve())
+    (packages,) = folder.glob("lib/python*/site-packages")
+    return packages
+
+
+def environment_beside(folder: Path, wheel: Path, python: str = sys.executable) -> Path:
+    """Python of an environment with the wheel, which sees another Python's packages."""
+    packages = environment(folder, wheel, python)
+    paths = json.loads(command(python, "-c", "import json, sys; print(json.dumps(sys.path))"))
+    theirs = [path for path in paths if path.endswith(("site-packages", "dist-packages"))]
+    (packages / "parent.pth").write_text("\n".join(theirs))
+    return folder / "bin" / "python"
+
+
+@pytest.fixture(scope="module")
+def interpreter(wheel, tmp_path_factory):
+    """Python of an environment with the wheel and this Python's packages."""
+    return environment_beside(tmp_path_factory.mktemp("environment"), wheel)
 
 
 def run_clean(python: Path, *arguments: str) -> str:
@@ -84,11 +117,48 @@ def run_clean(python: Path, *arguments: str) -> str:
     return command(python, "-P" if sys.version_info >= (3, 11) else "-E", *arguments, **clean)
 
 
-@needs_to_build
+def has_cuda(library: Path) -> bool:
+    """Whether a library holds code for GPUs."""
+    return ".nv_fatbin" in command("readelf", "-S", "-W", library)
+
+
+# Every op once, on arrays; then no GPU has a context of this process, and whether torch is there.
+WITHOUT_TORCH = """
+import ctypes, importlib.util, sys
+import numpy as np
+import postlude
+from postlude import ops
+
+generator = np.random.default_rng(0)
+x, w, b = (generator.standard_normal(s, dtype="float32") for s in ((7, 33), (20, 33), (20,)))
+norm = postlude.RMSNorm(np.ones(33, "float32"), 1e-5)
+normed = x / np.sqrt((x.astype("float64") ** 2).mean(-1, keepdims=True) + 1e-5)
+for out, expected in (
+    (ops.linear(x, w, b, activation="relu"), np.maximum(x.astype("float64") @ w.T + b, 0)),
+    (ops.qkv(x, w, b, norm=norm), normed @ w.T + b),
+    (ops.mlp(x, w, w.T, activation="relu"), x + np.maximum(x.astype("float64") @ w.T, 0) @ w),
+    (ops.norm(x, norm), normed),
+):
+    np.testing.assert_allclose(np.asarray(out), expected, rtol=1e-4, atol=1e-4)
+try:
+    driver = ctypes.CDLL("libcuda.so.1")
+except OSError:
+    driver = None
+if driver is not None and driver.cuInit(0) == 0:
+    flags, active = ctypes.c_uint(), ctypes.c_int(-1)
+    state = driver.cuDevicePrimaryCtxGetState(0, ctypes.byref(flags), ctypes.byref(active))
+    assert (state, active.value) == (0, 0)
+print(importlib.util.find_spec("torch") is not None or "torch" in sys.modules)
+"""
+
+
+@needs_wheel
 @pytest.mark.slow
 class TestWheel:
-    def test_is_small_and_complete(self, wheel, names):
-        assert wheel.stat().st_size < MAX_WHEEL_BYTES
+    def test_is_small(self, wheel, library):
+        assert wheel.stat().st_size < MAX_BYTES["cuda" if has_cuda(library) else "cpu"]
+
+    def test_is_complete(self, wheel, names):
         with zipfile.ZipFile(wheel) as archive:
             (metadata,) = (name for name in names if name.endswith(".dist-info/METADATA"))
             fields = Parser().parsestr(archive.read(metadata).decode("utf-8"))
@@ -124,18 +194,25 @@ class TestWheel:
         own = f"cp{sys.version_info.major}{sys.version_info.minor}"
         assert (python, abi) == (("cp312", "abi3") if sys.version_info >= (3, 12) else (own, own))
 
-    def test_exports_nothing_but_the_interface(self, wheel, tmp_path):
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(tmp_path)
-        check_exports(next(tmp_path.rglob("libpostlude.so*")))
-        (extension,) = tmp_path.glob("postlude/_C*.so")
+    def test_exports_nothing_but_the_interface(self, library):
+        check_exports(library)
+        (extension,) = library.parent.parent.glob("_C*.so")
         assert exported_symbols(extension) == ["PyInit__C"]
 
-    def test_finds_the_thread_pool_and_onednn_outside(self, wheel, tmp_path):
-        with zipfile.ZipFile(wheel) as archive:
-            archive.extractall(tmp_path)
-        needed = command("readelf", "-d", next(tmp_path.rglob("libpostlude.so*")))
-        assert {"libdnnl.so.3", "libgomp.so.1"} <= set(re.findall(r"\[(lib\S+)\]", needed))
+    def test_finds_the_thread_pool_and_onednn_outside(self, library):
+        needed = set(re.findall(r"\[(lib\S+)\]", command("readelf", "-d", library)))
+        assert {"libdnnl.so.3", "libgomp.so.1"} <= needed
+        assert not {name for name in needed if name.startswith(("libcu", "libtorch", "libpython"))}
+
+    def test_holds_code_for_the_architectures_that_it_tells_of(self, interpreter, library):
+        told = run_clean(interpreter, "-c", "import postlude; print(postlude.show_config())")
+        assert ("cuda: not built" in told) != has_cuda(library)
+        if has_cuda(library):
+            architectures = check_architectures.published(told)
+            assert check_architectures.held(library) == architectures
+            if WHEEL:  # as it is shipped
+                assert {"sm_80", "sm_90a"} <= architectures
+                assert any(name.startswith("compute_") for name in architectures)
 
     def test_works_away_from_the_checkout(self, interpreter):
         code = "import numpy, postlude; x = numpy.eye(3, dtype='float32')\n"
@@ -144,12 +221,31 @@ class TestWheel:
         assert Path(file).is_relative_to(interpreter.parent.parent)
         assert total == "3.0"
 
+    def test_works_without_torch(self, wheel, tmp_path):
+        packages = environment(tmp_path, wheel)
+        (numpy,) = importlib.util.find_spec("numpy").submodule_search_locations
+        for folder in Path(numpy).parent.glob("numpy*"):  # numpy.libs has libraries of its own
+            (packages / folder.name).symlink_to(folder)
+        assert run_clean(tmp_path / "bin" / "python", "-c", WITHOUT_TORCH) == "False\n"
+
+    @pytest.mark.parametrize("python", [name for name in PYTHONS if name])
+    def test_works_with_torch(self, wheel, tmp_path, python):
+        beside = environment_beside(tmp_path, wheel, python)
+        code = "import postlude, torch; print(torch.__version__, postlude.__file__)"
+        version, file = run_clean(beside, "-c", code).split()
+        assert Path(file).is_relative_to(tmp_path)
+        suites = [ROOT / "tests" / name for name in SUITES]
+        output = run_clean(beside, "-m", "pytest", "-q", "-p", "no:cacheprovider", *suites)
+        assert re.search(r"^[1-9]\d{2,} passed", output, re.MULTILINE), output
+        print(f"torch {version}: {output.splitlines()[-1]}")
+
     def test_installs_the_command(self, interpreter):
         script = interpreter.with_name("postlude")
         folder = command(script, "--cmake-dir", PYTHONPATH="").strip()
         assert Path(folder).is_relative_to(interpreter.parent.parent)
         assert f"CMake package: {folder}" in command(script, "info", PYTHONPATH="")
 
+    @needs_cmake
     @pytest.mark.parametrize("language", LANGUAGES)
     def test_programs_build_against_it(self, interpreter, tmp_path, language):
         folder = run_clean(interpreter, "-m", "postlude", "--cmake-dir").strip()

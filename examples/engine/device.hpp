@@ -1,43 +1,36 @@
-// Memory of the CPU or the GPU, and the order of work on them.
+// What the engine needs of a device beside Postlude's ops: memory, attention, replayed work.
 #pragma once
 
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 
 #include "postlude/postlude.hpp"
-
-struct CUgraphExec_st;  // cudaGraphExec_t points to one
 
 namespace engine {
 
 using Memory = std::shared_ptr<float>;
 
-Memory allocate(postlude::Device device, std::int64_t floats);
-// Memory of the host that the device copies from and to: page-locked for a GPU.
-Memory allocate_host(postlude::Device device, std::int64_t floats);
+constexpr std::int64_t head_size = 32;  // of all-MiniLM-L6-v2, and the lanes of a warp
 
-// On a GPU a stream, on the CPU the caller's thread.
-class Stream {
+// The CPU; cuda.cu has another for GPUs.
+class Device {
  public:
-  explicit Stream(postlude::Device device);
-  ~Stream();
-  Stream(const Stream&) = delete;
-  Stream& operator=(const Stream&) = delete;
-
-  postlude::StreamRef ref() const { return stream_; }
-  // Copies between host and device or within either.
-  void copy(float* to, const float* from, std::int64_t floats);
-  void wait();
-  // Does the work and waits for its end. On a GPU the work of each key is recorded as a CUDA graph
-  // once, which is launched from then on: the work must read and write the same memory every time,
-  // allocate nothing and wait for nothing.
-  void run(std::int64_t key, const std::function<void()>& work);
-
- private:
-  CUstream_st* stream_ = nullptr;
-  std::map<std::int64_t, CUgraphExec_st*> graphs_;
+  virtual ~Device() = default;
+  virtual postlude::Device place() const { return {}; }
+  virtual postlude::StreamRef stream() const { return {}; }
+  virtual Memory allocate(std::int64_t floats);
+  // From or to the host's memory, which the caller may use at once.
+  virtual void copy(float* to, const float* from, std::int64_t floats);
+  // out (tokens, heads * head_size) = softmax(q k^T / sqrt(head_size)) v for each head, from qkv
+  // (tokens, 3 * heads * head_size), whose columns are all heads' q, then k, then v.
+  virtual void attention(const float* qkv, std::int64_t tokens, std::int64_t heads, float* out);
+  // Does the work. On a GPU that of each key is recorded as a CUDA graph once, which is launched
+  // from then on: it must use the same memory every time, allocate nothing and wait for nothing.
+  virtual void run(std::int64_t key, const std::function<void()>& work);
 };
+
+// The first GPU. Throws std::runtime_error where there is none or the program has no CUDA.
+std::unique_ptr<Device> open_cuda();
 
 }  // namespace engine

@@ -3,205 +3,132 @@
 #include "safetensors.hpp"
 
 #include <algorithm>
+#include <charconv>
 #include <filesystem>
 #include <stdexcept>
 
 namespace engine {
 namespace {
 
-constexpr std::int64_t max_header = 4 << 20;  // some 40,000 tensors
-
-[[noreturn]] void fail(const std::string& what) { throw std::runtime_error(what); }
-
-std::string to_string(const std::vector<std::int64_t>& shape) {
-  std::string text;
-  for (std::int64_t size : shape) text += (text.empty() ? "" : ", ") + std::to_string(size);
-  return "(" + text + ")";
+void require(bool holds, const std::string& otherwise) {
+  if (!holds) throw std::runtime_error(otherwise);
 }
 
-// The header's JSON. All that a header holds are objects, texts and lists of whole numbers;
-// nothing here calls itself, so that no header can be nested too deeply.
-class Parser {
+// Reads a header in the form that safetensors' own library writes: JSON without blanks, and with a
+// tensor's members always in the same order.
+class Header {
  public:
-  explicit Parser(const std::string& text) : text_(text) {}
+  explicit Header(const std::string& text) : text_(text) {}
 
-  // Calls member(name) at each value of an object.
-  template <class Member>
-  void object(const Member& member) {
-    list('{', '}', [&] {
-      const std::string name = text();
-      need(':');
-      member(name);
-    });
+  bool found(const std::string& wanted) {
+    const bool here = text_.compare(at_, wanted.size(), wanted) == 0;
+    if (here) at_ += wanted.size();
+    return here;
   }
 
-  std::string text() {  // escapes stay as they are
-    need('"');
-    const std::size_t begin = at_;
-    for (; text_[at_] != '"'; ++at_) {
-      if (text_[at_] == '\\') ++at_;
-      if (at_ >= text_.size() || static_cast<unsigned char>(text_[at_]) < ' ') expected("a quote");
-    }
-    return text_.substr(begin, at_++ - begin);
+  void need(const std::string& wanted) {
+    if (!found(wanted)) fail(wanted);
   }
 
-  std::vector<std::int64_t> numbers() {
-    std::vector<std::int64_t> result;
-    list('[', ']', [&] { result.push_back(number()); });
-    return result;
-  }
-
-  void end() {
-    skip_blanks();
-    if (at_ < text_.size()) expected("the end");
-  }
-
- private:
-  [[noreturn]] void expected(const std::string& what) const {
-    fail("bad JSON: expected " + what + " at byte " + std::to_string(at_) + " of the header");
-  }
-
-  void skip_blanks() { at_ = std::min(text_.find_first_not_of(" \t\r\n", at_), text_.size()); }
-
-  bool found(char wanted) {
-    skip_blanks();
-    if (at_ == text_.size() || text_[at_] != wanted) return false;
-    ++at_;
-    return true;
-  }
-
-  template <class Item>
-  void list(char open, char close, const Item& item) {
-    need(open);
-    if (found(close)) return;
-    do {
-      item();
-    } while (found(','));
-    need(close);
-  }
-
-  void need(char wanted) {
-    if (!found(wanted)) expected(std::string("'") + wanted + "'");
+  std::string until(const std::string& wanted) {
+    const std::size_t begin = at_, end = text_.find(wanted, at_);
+    if (end == std::string::npos) fail(wanted + " somewhere behind");
+    at_ = end + wanted.size();
+    return text_.substr(begin, end - begin);
   }
 
   std::int64_t number() {
-    skip_blanks();
     std::int64_t value = 0;
-    const std::size_t begin = at_;
-    for (; text_[at_] >= '0' && text_[at_] <= '9'; ++at_) {
-      if (at_ - begin > 15) expected("a smaller number");
-      value = 10 * value + (text_[at_] - '0');
-    }
-    if (at_ == begin) expected("a whole number");
+    const char* text = text_.c_str();
+    const auto [end, error] = std::from_chars(text + at_, text + text_.size(), value);
+    if (error != std::errc() || value < 0) fail("a whole number below 2^63");
+    at_ = static_cast<std::size_t>(end - text);
     return value;
   }
 
-  const std::string& text_;  // the character after the last is a 0
+  void end() {  // the library fills up with blanks
+    if (text_.find_first_not_of(' ', at_) != std::string::npos) fail("the end");
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& expected) const {
+    throw std::runtime_error("header: expected " + expected + " at byte " + std::to_string(at_));
+  }
+
+  const std::string& text_;
   std::size_t at_ = 0;
 };
 
-Tensor read_entry(Parser& json) {
-  Tensor tensor;
-  std::vector<std::int64_t> offsets;
-  json.object([&](const std::string& name) {
-    if (name == "dtype") {
-      tensor.dtype = json.text();
-    } else if (name == "shape") {
-      tensor.shape = json.numbers();
-    } else if (name == "data_offsets") {
-      offsets = json.numbers();
-    } else {
-      fail("expected dtype, shape and data_offsets, got " + name);
-    }
-  });
-  if (offsets.size() != 2) fail("data_offsets: expected two numbers");
-  tensor.begin = offsets[0];
-  tensor.end = offsets[1];
-  return tensor;
-}
-
-// Whether a tensor makes sense by itself.
-void check(const Tensor& tensor, std::int64_t data_bytes) {
-  static const std::map<std::string, std::int64_t> sizes = {
-      {"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"F8_E4M3", 1}, {"F8_E5M2", 1},
-      {"U16", 2},  {"I16", 2}, {"F16", 2}, {"BF16", 2},    {"U32", 4},
-      {"I32", 4},  {"F32", 4}, {"U64", 8}, {"I64", 8},     {"F64", 8}};
-  const auto size_of = sizes.find(tensor.dtype);
-  if (size_of == sizes.end()) fail("unknown dtype '" + tensor.dtype + "'");
-  const std::string shape = " " + to_string(tensor.shape);
-  std::int64_t bytes = size_of->second;
-  for (std::int64_t size : tensor.shape) {
-    // Before the product can overflow; a size of 0 makes it 0 whatever follows.
-    if (bytes > 0 && size > data_bytes / bytes) fail("larger than the file:" + shape);
-    bytes *= size;
-  }
-  const std::string span =
-      "bytes " + std::to_string(tensor.begin) + " to " + std::to_string(tensor.end);
-  if (tensor.end > data_bytes) fail(span + " reach past the last, " + std::to_string(data_bytes));
-  if (tensor.end - tensor.begin != bytes) fail(span + " do not fit " + tensor.dtype + shape);
-}
-
 }  // namespace
 
-Safetensors::Safetensors(const std::string& path) : path_(path), file_(path, std::ios::binary) {
-  try {
-    read_header();
-  } catch (const std::exception& error) {
-    fail(path + ": " + error.what());
-  }
-}
-
-void Safetensors::read_header() {
-  if (!file_) fail("cannot be read");
+Safetensors::Safetensors(const std::string& path) try : path_(path), file_(path, std::ios::binary) {
+  require(file_.is_open(), "cannot be read");
   const auto file_bytes = static_cast<std::int64_t>(std::filesystem::file_size(path_));
   std::uint64_t length = 0;
-  if (!file_.read(reinterpret_cast<char*>(&length), 8)) fail("too short");
-  if (length > static_cast<std::uint64_t>(std::min(max_header, file_bytes - 8))) {
-    fail("a header of " + std::to_string(length) + " bytes, in a file of " +
-         std::to_string(file_bytes) + "; at most " + std::to_string(max_header) + " are allowed");
-  }
-  std::string header(length, '\0');
-  if (!file_.read(header.data(), static_cast<std::streamsize>(length))) fail("cannot be read");
+  require(!!file_.read(reinterpret_cast<char*>(&length), 8), "too short");
+  require(length <= static_cast<std::uint64_t>(file_bytes - 8),
+          "a header of " + std::to_string(length) + " bytes does not fit");
+  std::string text(length, '\0');
+  require(!!file_.read(text.data(), static_cast<std::streamsize>(length)), "cannot be read");
   data_ = 8 + static_cast<std::int64_t>(length);
 
+  Header header(text);
   std::vector<std::pair<std::int64_t, std::int64_t>> spans = {{0, 0}};
-  Parser json(header);
-  json.object([&](const std::string& name) {
+  header.need("{");
+  do {
+    header.need("\"");
+    const std::string name = header.until("\"");
+    header.need(":{");
     if (name == "__metadata__") {
-      json.object([&](const std::string&) { json.text(); });
-      return;
+      header.until("}");
+      continue;
     }
-    try {
-      const auto [entry, is_new] = tensors_.emplace(name, read_entry(json));
-      if (!is_new) fail("is there twice");
-      check(entry->second, file_bytes - data_);
-      spans.emplace_back(entry->second.begin, entry->second.end);
-    } catch (const std::exception& error) {
-      fail(name + ": " + error.what());
-    }
-  });
-  json.end();
+    Tensor tensor;
+    header.need("\"dtype\":\"");
+    tensor.dtype = header.until("\"");
+    header.need(",\"shape\":[");
+    tensor.shape = header.until("]");
+    header.need(",\"data_offsets\":[");
+    tensor.begin = header.number();
+    header.need(",");
+    tensor.end = header.number();
+    header.need("]}");
+    require(tensor.begin <= tensor.end, name + ": its end comes before its begin");
+    require(tensors_.emplace(name, tensor).second, name + ": is there twice");
+    spans.emplace_back(tensor.begin, tensor.end);
+  } while (header.found(","));
+  header.need("}");
+  header.end();
+
   std::sort(spans.begin(), spans.end());
   spans.emplace_back(file_bytes - data_, file_bytes - data_);
   for (std::size_t i = 1; i < spans.size(); ++i) {
-    const std::string at = std::to_string(spans[i].first);
-    if (spans[i].first < spans[i - 1].second) fail("two tensors overlap at byte " + at);
-    if (spans[i].first > spans[i - 1].second) fail("no tensor has the bytes before " + at);
+    const std::int64_t end = spans[i - 1].second, next = spans[i].first;
+    require(next == end, "expected a tensor or the end at byte " + std::to_string(end) +
+                             " of the data, not " + std::to_string(next));
   }
+} catch (const std::exception& error) {
+  throw std::runtime_error(path + ": " + error.what());
 }
 
 void Safetensors::read(const std::string& name, const std::vector<std::int64_t>& shape, float* to) {
+  const std::string subject = path_ + ": " + name + ": ";
   const auto found = tensors_.find(name);
-  if (found == tensors_.end()) fail(path_ + ": there is no " + name);
+  require(found != tensors_.end(), subject + "is not there");
   const Tensor& tensor = found->second;
-  if (tensor.dtype != "F32" || tensor.shape != shape) {
-    fail(path_ + ": " + name + ": expected F32 " + to_string(shape) + ", got " + tensor.dtype +
-         " " + to_string(tensor.shape));
+  std::int64_t bytes = 4;
+  std::string sizes;
+  for (std::int64_t size : shape) {
+    bytes *= size;
+    sizes += (sizes.empty() ? "" : ",") + std::to_string(size);
   }
+  require(
+      tensor.dtype == "F32" && tensor.shape == sizes,
+      subject + "expected F32 [" + sizes + "], got " + tensor.dtype + " [" + tensor.shape + "]");
+  require(tensor.end - tensor.begin == bytes, subject + "does not have the bytes of its shape");
   file_.seekg(data_ + tensor.begin);
-  if (!file_.read(reinterpret_cast<char*>(to), tensor.end - tensor.begin)) {
-    fail(path_ + ": " + name + ": cannot be read");
-  }
+  file_.read(reinterpret_cast<char*>(to), bytes);
+  require(!!file_, subject + "cannot be read");
 }
 
 }  // namespace engine
