@@ -35,7 +35,7 @@ class Inputs:
         return tensor(*self.rows, columns + 8, **self.options)[..., :columns]
 
     def empty(self, columns=H):
-        return torch.empty_like(self.x(columns))
+        return self.x(columns).fill_(torch.nan)
 
     def weight(self, n, k, transposed=False):
         stored = cases.weight(n, k, self.options["dtype"], self.options["device"])
