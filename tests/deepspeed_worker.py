@@ -17,6 +17,8 @@ from deepspeed_support import FORMS
 from postlude.compat.deepspeed import DeepSpeedMLP
 
 HIDDEN, INNER = 64, 48
+# Relative: each rank rounds its part, and gloo every sum of parts.
+BOUNDS = {torch.float32: 2e-6, torch.float16: 2e-3, torch.int8: 2e-3, torch.bfloat16: 1.6e-2}
 
 
 def frozen(value, scale=None):
@@ -69,9 +71,8 @@ def check(options, group, rank, device):
     if not after and biases:  # attention's sum over the ranks comes with the MLP's
         case.a = case.a / p
     actual, *_ = case.run(part)
-    bound = 2e-6 if dtype is torch.float32 else 2e-3
     error = (actual.double() - y.double()).norm() / y.double().norm()
-    assert error <= bound, f"{options}: {error:.2e}"
+    assert error <= BOUNDS[dtype], f"{options}: {error:.2e}"
     actual = actual.cpu()
     everyone = [torch.empty_like(actual) for _ in range(p)]
     dist.all_gather(everyone, actual, group=group)
@@ -92,7 +93,7 @@ def main(rank, world, store, device):
         if rank >= p:
             continue
         kinds = ("layer", "rms", None), FORMS, (True, False)
-        for dtype in (torch.float32, torch.int8):
+        for dtype in BOUNDS:
             for norm, form, biases in itertools.product(*kinds):
                 # The norm of a slice of the attention would not be a slice of the norm.
                 if norm == "rms" and not form[1]:

@@ -27,8 +27,9 @@ def test_any_mp_size_equals_one(tmp_path, device):
             process.wait()
     said = [log.read_text() for log in logs]
     assert codes == [0] * WORLD, "\n".join(said)
-    # 3 kinds of norm in 3 forms, with and without biases, but for RMSNorm in the parallel form.
-    forms = 2 * (3 * 3 * 2 - 2)
+    # 4 dtypes, 3 kinds of norm in 3 forms, with and without biases, but for RMSNorm in the parallel
+    # form.
+    forms = 4 * (3 * 3 * 2 - 2)
     for rank, text in enumerate(said):
         sizes = sum(rank < p for p in (1, 2, 4))
         assert f"rank {rank}: {sizes * forms} forms" in text

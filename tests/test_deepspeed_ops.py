@@ -94,9 +94,11 @@ def test_qkv_gemm(hidden, norm, dtype, path, device):
         gamma, beta = vector(config, hidden, device, 1.0), vector(config, hidden, device)
         exact = contract.qkv_gemm(terms(config), double(x), w.exact, *double((bias, gamma, beta)))
         eager = contract.qkv_gemm(terms(config), x, w.eager, bias, gamma, beta)
+        before = x.clone()
         actual = QKVGemmOp(config)(x, w.parameter, bias, gamma, beta)
         compare(actual, exact, eager)
         support.assert_owned(*actual, inputs=(x,))
+        assert cases.same_bits(x, before)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -111,8 +113,10 @@ def test_gelu_gemm(hidden, dtype, path, device):
         bias = None if index else vector(config, inner, device)
         exact = contract.gelu_gemm(double(x), w1.exact, double(bias), w2.exact)
         eager = contract.gelu_gemm(x, w1.eager, bias, w2.eager)
+        before = x.clone()
         actual = GELUGemmOp(config)(x, w1.parameter, bias, w2.parameter)
         compare((actual,), (exact,), (eager,))
+        assert cases.same_bits(x, before)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -123,8 +127,10 @@ def test_vector_matmul(async_op, hidden, dtype, path, device):
         config = support.config(dtype, hidden, transposed_mode=transposed)
         w = stored(config, hidden, 36, device)
         x = support.rows(config, SIZES[hidden][1][0], hidden, device)
+        before = x.clone()
         actual = VectorMatMulOp(config)(x, w.parameter, async_op=async_op)
         compare((actual,), (double(x) @ w.exact,), (x @ w.eager,))
+        assert cases.same_bits(x, before)
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -48,7 +48,13 @@ DECODERS = [
     lambda: gpt2(reorder_and_upcast_attn=True),
     lambda: llama(attention_bias=True, mlp_bias=True, head_dim=16, num_key_value_heads=4),
 ]
-MODELS = [encoder, gpt2, llama]
+
+
+def roberta():
+    return encoder("Roberta")
+
+
+MODELS = [encoder, roberta, gpt2, llama]
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -66,11 +72,11 @@ def test_half_precision(make, dtype, device):
 
 
 @pytest.mark.parametrize("attention", ["eager", "sdpa"])
-@pytest.mark.parametrize("make", [encoder, *DECODERS])
+@pytest.mark.parametrize("make", [encoder, roberta, *DECODERS])
 def test_attention_implementations(make, attention):
     model, ids = make(), tokens()
     model.set_attn_implementation(attention)
-    check(model, ids, mask_of(ids, left=model.config.model_type != "bert"))
+    check(model, ids, mask_of(ids, left=model.can_generate()))
 
 
 @pytest.mark.parametrize("activation", ["relu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu"])

@@ -4,7 +4,8 @@ from functools import partial
 
 import pytest
 import torch
-from test_optimize_decoders import EVERY_KIND, every_test, left_alone
+from test_optimize import ENCODERS as OF_BERT
+from test_optimize_decoders import EVERY_KIND, NAMES, decoder, every_test, left_alone
 from tiny_models import (
     ENCODER,
     GPT,
@@ -13,6 +14,7 @@ from tiny_models import (
     Adapter,
     check,
     check_generation,
+    encoder,
     gpt2,
     mask_of,
     parts,
@@ -46,6 +48,11 @@ FAMILIES = {
     "SiglipText": ("SiglipTextConfig", "SiglipTextModel", ENCODER),
     "SiglipVision": ("SiglipVisionConfig", "SiglipVisionModel", IMAGES),
     "T5": ("T5Config", "T5ForConditionalGeneration", T5),
+    "T5Gated": (
+        "T5Config",
+        "T5ForConditionalGeneration",
+        {**T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
+    ),
     "MT5": ("MT5Config", "MT5ForConditionalGeneration", T5),
     "OPT": ("OPTConfig", "OPTForCausalLM", OPT),
     "GPTJ": ("GPTJConfig", "GPTJForCausalLM", {**GPT, "rotary_dim": 4}),
@@ -64,7 +71,6 @@ FAMILIES = {
 VARIANTS = [
     *((name, {}) for name in FAMILIES),
     ("ViT", {"qkv_bias": False, "hidden_act": "gelu_new"}),
-    ("T5", {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}),
     ("T5", {"d_kv": 16}),
     ("OPT", {"do_layer_norm_before": False, "word_embed_proj_dim": 16}),
     ("OPT", {"enable_bias": False, "activation_function": "gelu"}),
@@ -169,10 +175,18 @@ def test_dropout_in_training_mode_is_an_error(name):
 # The Report
 
 
-@every_family
+EVERY_MODEL = {
+    **{name: partial(made, name) for name in FAMILIES},
+    **{name: partial(decoder, name) for name in NAMES},
+    **{name: partial(encoder, name) for name in OF_BERT},
+    "GPT2": gpt2,
+}
+
+
+@pytest.mark.parametrize("name", EVERY_MODEL)
 def test_report_names_every_module_that_is_left_alone(name):
     """A module with parameters that is called is named, with a reason; the others are fused."""
-    model, called = made(name), set()
+    model, called = EVERY_MODEL[name](), set()
     report = postlude.optimize(model, strict=True)
     layers = [item.path for item in report.fused]
     named = {item.path for item in report.outside}

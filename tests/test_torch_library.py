@@ -35,7 +35,7 @@ class Inputs:
         return tensor(*self.rows, columns + 8, **self.options)[..., :columns]
 
     def empty(self, columns=H):
-        return torch.empty_like(self.x(columns))
+        return self.x(columns).fill_(torch.nan)
 
     def weight(self, n, k, transposed=False):
         stored = cases.weight(n, k, self.options["dtype"], self.options["device"])
@@ -376,7 +376,56 @@ def test_a_packed_copy_is_not_made_inside_a_capture(monkeypatch):
 
 # Registration
 
+# They make or take a postlude.Weight, which no schema can name, or tell of a call.
+NO_OPERATORS = {"pack_weight", "quantize_weight", "quantized_weight", "explain"}
 
+
+def test_every_operation_is_registered():
+    packets = {name.partition(".")[0] for name in OPERATORS}
+    # A bound op is the operator of the layer that holds it.
+    wanted = {
+        name if name.islower() else f"bound_{name.lower()}"
+        for name in ops.__all__
+        if inspect.isroutine(getattr(ops, name)) or issubclass(getattr(ops, name), ops._Bound)
+    }
+    assert wanted - NO_OPERATORS == packets
+    assert NO_OPERATORS < wanted
+    for name in OPERATORS:
+        for key in ("CPU", "CUDA", "Meta"):
+            kernel = torch._C._dispatch_has_kernel_for_dispatch_key
+            assert kernel(operator(name)._schema.name + operator_suffix(name), key), (name, key)
+
+
+def operator_suffix(name):
+    """What a qualified name ends with."""
+    overload = name.partition(".")[2]
+    return f".{overload}" if overload else ""
+
+
+class Dispatched(torch.utils._python_dispatch.TorchDispatchMode):
+    """The names of all that passes through torch's dispatcher."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+        self.names.append(str(function))
+        return function(*args, **(kwargs or {}))
+
+
+def test_eager_calls_pass_by_the_registry(device):
+    linear, x = nn.Linear(16, 16, device=device), tensor(3, 16, device=device)
+    qkv = nn.QKV(16, 2, norm="rms", eps=EPS, device=device)
+    mlp = nn.MLP(16, 24, activation="relu", device=device)
+    weight = linear.weight.detach()
+    with Dispatched() as seen:
+        for call in (linear, qkv, mlp, lambda x: ops.linear(x, weight)):
+            call(x)
+    assert not [name for name in seen.names if name.startswith("postlude")]
+    with Dispatched() as seen:
+        torch.ops.postlude.linear(x, weight)
+    assert "postlude.linear.default" in seen.names
 def test_import_of_postlude_alone_registers_nothing():
     program = """
 import sys, postlude
