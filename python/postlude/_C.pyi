@@ -129,16 +129,6 @@ def changed(slots: tuple[object, ...], contents: tuple[object, ...]) -> bool:
     Whether a table lacks the value of its slot, or a tensor has another pointer or version; see postlude.nn._bound for Slot and Content.
     """
 
-def xla_targets() -> list[tuple[str, str, Any]]:
-    """
-    (op, platform, capsule of the function that XLA calls) of every op and platform.
-    """
-
-def xla_outputs(op: str, inputs: Sequence[tuple[str, str, Sequence[int]]], texts: Sequence[tuple[str, str]], numbers: Sequence[tuple[str, float]], outputs: Sequence[str]) -> list[list[int]]:
-    """
-    The shapes of a call's outputs. `inputs` are (name, dtype, shape); ValueError for what the call itself would refuse.
-    """
-
 class TuneTable:
     """A tune file, read. TuneTable() is none."""
 
@@ -177,4 +167,14 @@ def tune_header(gpu: int) -> str:
 def tune_tiles(key: str, gpu: int) -> list[str]:
     """
     "kernel=... tile=..." of each tile that runs the problem of a key, such as "dtype=bf16 m=16 n=4096 k=14336 epilogue=residual".
+    """
+
+def xla_targets() -> list[tuple[str, str, Any]]:
+    """
+    (op, platform, capsule of the function that XLA calls) of every op and platform.
+    """
+
+def xla_outputs(op: str, inputs: Sequence[tuple[str, str, Sequence[int]]], texts: Sequence[tuple[str, str]], numbers: Sequence[tuple[str, float]], outputs: Sequence[str]) -> list[list[int]]:
+    """
+    The shapes of a call's outputs. `inputs` are (name, dtype, shape); ValueError for what the call itself would refuse.
     """
