@@ -16,7 +16,8 @@ def tuned(file: str | os.PathLike[str] | None) -> Iterator[None]:
 
     None: the choices that the library ships. Outside, and in other threads, the file that
     POSTLUDE_TUNE_FILE named when the thread's first call ran counts, or none. A call recorded in a
-    CUDA graph keeps its tiles. The CPU has nothing to tune: calls there are as they are without.
+    CUDA graph keeps its tiles; what jax.jit compiles runs in threads of JAX's, where
+    POSTLUDE_TUNE_FILE alone counts. The CPU has nothing to tune: calls there are as without.
 
     ValueError for a file that is none, and at the first call on a GPU for one of another GPU or
     another version of Postlude, or with a tile that does not run its problem.
