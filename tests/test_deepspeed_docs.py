@@ -1,5 +1,6 @@
 """The examples of docs/deepspeed.md run, one after the other, and compute what the page says."""
 
+import ast
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,22 @@ def test_examples_run():
     exact = names["product"].double() + names["bias"].double()
     cases.assert_accurate(names["qkv"], exact, names["product"] + names["bias"])
     assert results["halves"].shape == (3, 32) and results["halves"].isfinite().all()
+
+
+def test_the_changed_import_is_one():
+    """What the page's diff adds imports, by the names that it takes away."""
+    (diff,) = blocks(PAGE, "diff")
+    sides = {
+        sign: "".join(f"{line[1:]}\n" for line in diff.splitlines() if line.startswith(sign))
+        for sign in "+-"
+    }
+    names: dict[str, Any] = {}
+    exec(compile(sides["+"], PAGE.name, "exec"), names)
+    (added,) = ast.parse(sides["+"]).body
+    removed = ast.parse(sides["-"]).body
+    assert {alias.name for node in removed for alias in node.names} == {
+        alias.name for alias in added.names
+    }
 
 
 def check(y, norm, names, mlp):

@@ -3,6 +3,7 @@ sources, and the site is built without a warning."""
 
 import importlib.util
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from markdown import blocks, compile_text
 from sources import ROOT, cmake_options, environment_variables
 
+from postlude import cli
 from postlude.cli import info
 
 DOCS = ROOT / "docs"
@@ -56,14 +58,42 @@ def test_c_compiles(page):
     compile_text("\n".join(blocks(page, "c")), "c99")
 
 
+def commands_of(page: Path) -> list[list[str]]:
+    """The words of every command in the page's blocks of sh."""
+    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
+    parts = [part for line in lines for part in line.split("&&")]
+    return [words for part in parts if (words := shlex.split(part, comments=True))]
+
+
+@pytest.mark.parametrize("page", written_in("sh"), ids=name)
+def test_commands_are_taken(page, capsys):
+    """The command takes every option that it is shown with; what measures nothing also runs. The
+    builds that CMake is shown with are those of tests/test_install.py."""
+    for program, *arguments in commands_of(page):
+        if program == "postlude":
+            cli.make_parser().parse_args(arguments)
+            if arguments[0] in {"info", "explain"} and "cuda" not in arguments:
+                assert cli.main(arguments) == 0, arguments
+                assert capsys.readouterr().out
+        elif program == "cmake":
+            given = {word[2:].partition("=")[0] for word in arguments if word.startswith("-D")}
+            assert given <= cmake_options(), arguments
+        else:
+            assert program == "export", program
+            assert arguments[0].partition("=")[0] in table("Environment variables")
+
+
 def test_no_block_of_code_goes_untested():
-    """Each is in a language that a test above runs, or that is named here."""
-    untested = {"cmake", "diff", "sh", "text"}
+    """Each is in a language that a test above runs, or in one of these: tests/test_install.py
+    builds with the blocks of CMake, tests/test_deepspeed_docs.py runs the diff, text is no code."""
+    elsewhere = {"cmake": ["guides/cpp.md"], "diff": ["deepspeed.md"]}
+    for language, pages in elsewhere.items():
+        assert [name(page) for page in written_in(language)] == pages
     for page in PAGES:
         fences = re.findall(r"^```(.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
         languages, ends = fences[::2], fences[1::2]
         assert len(languages) == len(ends) and not any(ends), page
-        assert set(languages) <= {"python", "cpp", "c", *untested}, page
+        assert set(languages) <= {"python", "cpp", "c", "sh", "text", *elsewhere}, page
 
 
 def table(title: str) -> list[str]:

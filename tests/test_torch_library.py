@@ -389,7 +389,7 @@ def test_every_operation_is_registered():
         if inspect.isroutine(getattr(ops, name)) or issubclass(getattr(ops, name), ops._Bound)
     }
     assert wanted - NO_OPERATORS == packets
-    assert NO_OPERATORS < wanted
+    assert wanted >= NO_OPERATORS
     for name in OPERATORS:
         for key in ("CPU", "CUDA", "Meta"):
             kernel = torch._C._dispatch_has_kernel_for_dispatch_key
@@ -426,6 +426,8 @@ def test_eager_calls_pass_by_the_registry(device):
     with Dispatched() as seen:
         torch.ops.postlude.linear(x, weight)
     assert "postlude.linear.default" in seen.names
+
+
 def test_import_of_postlude_alone_registers_nothing():
     program = """
 import sys, postlude

@@ -39,6 +39,24 @@ def test_importing_postlude_imports_no_triton():
     assert fresh(code + "print(('triton' in sys.modules) == before)") == "True"
 
 
+HOOKS = """
+import atexit
+hooks, register = [], atexit.register
+atexit.register = lambda hook, *args: hooks.append(hook) or register(hook, *args)
+import postlude.triton, postlude.triton.table, postlude.triton.tuning
+from pathlib import Path
+table = postlude.triton.table.Table(Path("."))
+table.put("a device | a product", (1,), 1.0)
+print([hook for hook in hooks if (hook.__module__ or "").startswith("postlude")])
+"""
+
+
+def test_nothing_is_left_for_the_end_of_the_process(tmp_path):
+    """The table is written when a tile is chosen, so no exit hook can fail."""
+    assert fresh(f"import os; os.chdir({str(tmp_path)!r})\n{HIDE}\n{HOOKS}") == "[]"
+    assert (tmp_path / "triton.json").is_file()
+
+
 MLP = """
 import logging, sys, torch
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
