@@ -251,7 +251,10 @@ class Batch {
         strides[i] = 0;
       }
     }
-    if (call_.in_out && rank == 2 && is_matrix(operand.name)) strides = {1, shape[0]};
+    if (call_.in_out && rank == 2 && is_matrix(operand.name)) {
+      std::swap(shape[0], shape[1]);
+      std::swap(strides[0], strides[1]);
+    }
     const auto bytes = static_cast<std::int64_t>(size_of(operand.dtype));
     auto* data = static_cast<char*>(buffer.data);
     if (data != nullptr) data += ahead * bytes;

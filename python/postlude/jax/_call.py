@@ -12,7 +12,7 @@ from .._interop import _C
 from ..norms import LayerNorm, RMSNorm
 
 _MATRICES = ("weight", "weight_in", "weight_out")
-_STORED = {"out_in": (0, 1), "in_out": (1, 0)}  # major to minor
+_STORED = ("out_in", "in_out")
 
 # Both platforms, also where there is no GPU: JAX keeps a target until its platform comes up.
 for _op, _platform, _handler in _C.xla_targets():
@@ -90,11 +90,13 @@ def _compiled(
     numbers = [(name, float(value)) for name, value in options if not isinstance(value, str)]
     shapes = _C.xla_outputs(op, inputs, texts, numbers, list(outputs))
     results = [jax.ShapeDtypeStruct(shape, arrays[0].dtype) for shape in shapes]
-    layouts = [_STORED[stored] if name in _MATRICES else None for name in names]
+    if stored == "in_out":
+        # The caller's transpose and this one cancel in every XLA; an operand in another layout,
+        # which is the same memory, some of them copy.
+        pairs = zip(names, arrays, strict=True)
+        arrays = tuple(a.T if name in _MATRICES else a for name, a in pairs)
     # expand_dims: what is not mapped gets a dimension of size 1, and is not copied.
-    function = jax.ffi.ffi_call(
-        f"postlude.{op}", results, vmap_method="expand_dims", input_layouts=layouts
-    )
+    function = jax.ffi.ffi_call(f"postlude.{op}", results, vmap_method="expand_dims")
     return function(
         *arrays,
         inputs=",".join(names),
