@@ -69,7 +69,7 @@ def wheel(tmp_path_factory):
 @pytest.fixture(scope="module")
 def names(wheel):
     with zipfile.ZipFile(wheel) as archive:
-        return archive.namelist()
+        return [name for name in archive.namelist() if not name.endswith("/")]
 
 
 @pytest.fixture(scope="module")
