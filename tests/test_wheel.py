@@ -69,7 +69,7 @@ def wheel(tmp_path_factory):
 @pytest.fixture(scope="module")
 def names(wheel):
     with zipfile.ZipFile(wheel) as archive:
-        return archive.namelist()
+        return [name for name in archive.namelist() if not name.endswith("/")]
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +120,14 @@ def run_clean(python: Path, *arguments: str) -> str:
 def has_cuda(library: Path) -> bool:
     """Whether a library holds code for GPUs."""
     return ".nv_fatbin" in command("readelf", "-S", "-W", library)
+
+
+def test_the_list_of_architectures_is_read():
+    text = "cuda: toolkit 13.0, architectures 80-real, 90, 100-virtual, 90a-real, CUTLASS 4.2.0\n"
+    expected = {"sm_80", "sm_90", "compute_90", "compute_100", "sm_90a"}
+    assert check_architectures.published(text) == expected
+    with pytest.raises(ValueError, match="no list of architectures"):
+        check_architectures.published("cuda: not built\n")
 
 
 # Every op once, on arrays; then no GPU has a context of this process, and whether torch is there.

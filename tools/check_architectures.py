@@ -14,7 +14,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PUBLISHED = re.compile(r"architectures ([0-9a-z -]+), CUTLASS")
+PUBLISHED = re.compile(r"architectures ([0-9a-z, -]+), CUTLASS")
 LISTED = re.compile(r"\.(sm|compute)_(\w+)\.(cubin|ptx)$", re.MULTILINE)
 NAMES = {"cubin": "sm", "ptx": "compute"}
 
@@ -28,7 +28,7 @@ def published(config: str) -> set[str]:
     if match is None:
         raise ValueError(f"no list of architectures in {config!r}")
     found = set()
-    for entry in match[1].split():
+    for entry in match[1].split(", "):
         number, _, kind = entry.partition("-")
         found |= {f"sm_{number}"} if kind != "virtual" else set()
         found |= {f"compute_{number}"} if kind != "real" else set()
