@@ -66,7 +66,9 @@ std::string dtype_name(const dlpack::DataType& dtype) {
                                           "bfloat", "complex", "bool"};
   const std::string kind =
       dtype.code < 7 ? kinds[dtype.code] : "dtype code " + std::to_string(dtype.code) + " of ";
-  return dtype.code == 6 ? kind : kind + std::to_string(dtype.bits);
+  // Several lanes as DLPack writes them: float32x2.
+  return (dtype.code == 6 ? kind : kind + std::to_string(dtype.bits)) +
+         (dtype.lanes == 1 ? "" : "x" + std::to_string(dtype.lanes));
 }
 
 std::string prefix(const Purpose& purpose) {

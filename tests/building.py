@@ -92,7 +92,9 @@ def run_example(build: Path, language: str, package: Path, *arguments: str, **en
     if language != "c99":  # which examples/c asks for itself
         arguments += (f"-DCMAKE_CXX_STANDARD={language.removeprefix('c++')}",)
         arguments += ("-DCMAKE_CXX_STANDARD_REQUIRED=ON", "-DCMAKE_CXX_EXTENSIONS=OFF")
-    configure(ROOT / "examples" / ("c" if language == "c99" else "cpp"), build, *arguments)
+    source = build.with_name(f"{build.name}-source")  # nothing of the checkout lies above it
+    shutil.copytree(ROOT / "examples" / ("c" if language == "c99" else "cpp"), source)
+    configure(source, build, *arguments)
     assert Path(read_cache(build)["postlude_DIR"]).is_relative_to(package)
     compile_all(build)
     (program,) = build.glob("postlude*_example")

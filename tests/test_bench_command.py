@@ -172,3 +172,14 @@ def test_errors_are_one_line(capsys, tmp_path):
     }.items():
         text = run(capsys, *arguments, status=1)
         assert text.startswith(said) and text.count("\n") == 1, text
+
+
+def test_a_bar_shows_how_far_it_is(capsys, monkeypatch):
+    timing.progress("bert", 1, 4)
+    assert not capsys.readouterr().err, "no terminal, no bar"
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    timing.progress("bert", 1, 4)
+    timing.progress("bert", 4, 4)
+    timing.progress("")
+    shown = capsys.readouterr().err.split("\r\033[K")[1:]
+    assert shown == [f"[{'#' * 6}{'.' * 18}] 1/4 bert", f"[{'#' * 24}] 4/4 bert", ""]

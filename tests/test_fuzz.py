@@ -31,8 +31,8 @@ def test_hostile_calls_break_no_rule(device):
 
 
 def test_memory_stays_flat(device):
-    said = output_of("soak.py", "--calls", "2000", "--pool", "200", "--device", device)
-    assert said.startswith(f"2000 calls on {device}"), said
+    said = output_of("soak.py", "--calls", "10000", "--pool", "400", "--device", device)
+    assert said.startswith(f"10000 calls on {device}"), said
 
 
 def test_the_soak_sees_what_grows():
