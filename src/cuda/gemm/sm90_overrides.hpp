@@ -33,23 +33,29 @@ inline std::int64_t sm90_rows_class(std::int64_t m) {
 
 // Measured on an H200 (132 multiprocessors): the best choice over the M measured up to so many
 // rows. Behind each what it was measured with, and by how much it was faster than what the model
-// chose: alone, by benchmarks/cpp/sm90_sweep.cu, or in the block, among the kernels before and
-// after it.
+// chose: alone, by benchmarks/cpp/sm90_sweep.cu or postlude tune, or in the block, among the
+// kernels before and after it, by benchmarks/gpu_tiles.py.
 inline constexpr Sm90Override sm90_overrides[] = {
     // clang-format off
+    {8, 1024, 1024, false, Sm90Kernel::swap, 8, 64, 1, 3},  // residual 6 %
     {8, 1024, 4096, false, Sm90Kernel::swap, 8, 64, 1, 4},  // residual, in the block 5 %
+    {8, 1600, 1600, false, Sm90Kernel::swap, 8, 128, 1, 4},  // residual 15 %
     {8, 1600, 6400, false, Sm90Kernel::swap, 8, 64, 1, 6},  // residual, in the block 4 %
     {8, 4096, 14336, false, Sm90Kernel::swap, 8, 64, 1, 2},  // residual, in the block 6 %
     {8, 28672, 4096, true, Sm90Kernel::swap, 8, 64, 1, 1},  // gated, in the block 9 %
     {16, 1024, 4096, false, Sm90Kernel::swap, 16, 64, 1, 6},  // residual 3 %
+    {16, 1600, 1600, false, Sm90Kernel::swap, 16, 64, 1, 2},  // residual 9 %
     {16, 4096, 14336, false, Sm90Kernel::swap, 16, 64, 1, 2},  // residual 1 %
     {32, 28672, 4096, true, Sm90Kernel::swap, 32, 64, 1, 1},  // gated 5 %
     {48, 1024, 4096, false, Sm90Kernel::swap, 48, 64, 1, 3},  // residual 5 %
     {48, 4800, 1600, false, Sm90Kernel::swap, 48, 64, 1, 1},  // scaled 11 %
     {64, 1024, 4096, false, Sm90Kernel::swap, 64, 64, 1, 4},  // residual, in the block 7 %
+    {64, 1600, 1600, false, Sm90Kernel::swap, 32, 64, 1, 1},  // residual 3 %
     {64, 3072, 1024, false, Sm90Kernel::swap, 32, 64, 1, 1},  // scaled 10 %
+    {64, 4096, 4096, false, Sm90Kernel::swap, 64, 64, 1, 1},  // residual 16 %
     {96, 1024, 4096, false, Sm90Kernel::swap, 96, 64, 1, 3},  // residual, in the block 4 %
     {96, 4096, 1024, false, Sm90Kernel::swap, 96, 64, 1, 1},  // gelu 13 %
+    {128, 1024, 1024, false, Sm90Kernel::swap, 32, 64, 1, 1},  // residual 25 %
     {256, 1024, 4096, false, Sm90Kernel::swap, 128, 64, 1, 2},  // residual 14 %
     {256, 1600, 6400, false, Sm90Kernel::swap, 128, 128, 1, 4},  // residual, in the block 11 %
     {384, 1024, 4096, false, Sm90Kernel::block, 128, 96, 1, 3},  // residual, in the block 10 %
@@ -67,12 +73,14 @@ inline constexpr Sm90Override sm90_overrides[] = {
     {768, 3072, 1024, false, Sm90Kernel::block, 128, 144, 1, 1},  // scaled, in the block 6 %
     {768, 4096, 14336, false, Sm90Kernel::block, 256, 96, 1, 1},  // residual, in the block 1 %
     {1024, 1024, 4096, false, Sm90Kernel::swap, 128, 128, 1, 2},  // residual, in the block 1 %
+    {1024, 1600, 1600, false, Sm90Kernel::swap, 128, 128, 1, 1},  // residual 24 %
     {1024, 3072, 1024, false, Sm90Kernel::block, 256, 96, 1, 1},  // scaled, in the block 2 %
     {1024, 6144, 4096, false, Sm90Kernel::ping_pong, 128, 128, 1, 1},  // scaled, in the block 4 %
     {2048, 1024, 4096, false, Sm90Kernel::block, 128, 128, 2, 1},  // residual, in the block 15 %
     {2048, 3072, 1024, false, Sm90Kernel::block, 256, 192, 1, 1},  // scaled, in the block 5 %
     {2048, 4096, 1024, false, Sm90Kernel::block, 128, 128, 2, 1},  // gelu, in the block 2 %
     {2048, 4800, 1600, false, Sm90Kernel::ping_pong, 128, 128, 2, 1},  // scaled, in the block 2 %
+    {4096, 1024, 1024, false, Sm90Kernel::swap, 128, 128, 1, 1},  // residual 65 %
     {4096, 4096, 1024, false, Sm90Kernel::ping_pong, 128, 128, 1, 1},  // gelu, in the block 1 %
     {4096, 4800, 1600, false, Sm90Kernel::ping_pong, 128, 128, 2, 1},  // scaled, in the block 7 %
     {8192, 1600, 6400, false, Sm90Kernel::block, 256, 200, 1, 1},  // residual, in the block 4 %
