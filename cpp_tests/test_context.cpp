@@ -1,4 +1,7 @@
 // Contexts: workspace to the byte, what they hold, and many of them in many threads.
+#if POSTLUDE_WITH_CUDA
+#include <cuda_runtime_api.h>
+#endif
 #include <gtest/gtest.h>
 #include <omp.h>
 
@@ -304,6 +307,20 @@ TEST(Device, AGpuIsPresentWhereOneIsRequired) {
   EXPECT_GT(devices().size(), 1u)
       << "POSTLUDE_REQUIRE_GPU=1, but this build or this machine has no CUDA";
 }
+
+#if POSTLUDE_WITH_CUDA
+// A stream's owner may end it before whoever keeps Contexts lets go of theirs.
+TEST(Device, AContextOutlivesItsStream) {
+  if (devices().size() < 2) GTEST_SKIP() << "no GPU";
+  cudaStream_t stream = nullptr;
+  ASSERT_EQ(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
+  Context context(Device{DeviceType::cuda, 0}, StreamRef(stream));
+  context.reserve(1 << 20);
+  ASSERT_EQ(cudaStreamDestroy(stream), cudaSuccess);
+  context.release();
+  EXPECT_EQ(context.workspace_bytes(), 0u);
+}
+#endif
 
 TEST(Device, AMissingBackendIsRefused) {
   if (devices().size() > 1) GTEST_SKIP() << "there is a GPU";

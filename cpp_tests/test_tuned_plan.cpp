@@ -73,6 +73,7 @@ class TestBackend final : public detail::Backend {
                 ContextState&) const override {}
   std::shared_ptr<void> allocate(std::size_t, Device) const override { return nullptr; }
   void synchronize(ContextState&) const override {}
+  void synchronize(Device) const override {}
   detail::TuneDevice tune_device(const ContextState&) const override {
     return {"A GPU (of tests)", "sm_90", 132};
   }

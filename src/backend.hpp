@@ -142,7 +142,10 @@ class Backend {
 
   // Device memory aligned to 256 bytes.
   virtual std::shared_ptr<void> allocate(std::size_t bytes, Device device) const = 0;
+  // Returns once the Context's stream has nothing left to do.
   virtual void synchronize(ContextState& context) const = 0;
+  // The same of all of a device's streams, also of those that exist no more.
+  virtual void synchronize(Device device) const = 0;
   // What tune files are kept apart by.
   virtual TuneDevice tune_device(const ContextState&) const { return {}; }
   // Lines for show_config.

@@ -70,7 +70,8 @@ void Context::reserve(std::size_t bytes) {
 
 void Context::release() {
   if (state_->owned_workspace == nullptr) return;
-  state_->backend->synchronize(*state_);
+  // Not the stream alone: its owner may have destroyed it since the last call.
+  state_->backend->synchronize(state_->device);
   state_->owned_workspace.reset();
   state_->workspace = nullptr;
   state_->workspace_bytes = 0;

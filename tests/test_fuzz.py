@@ -31,7 +31,15 @@ def test_hostile_calls_break_no_rule(device):
 
 
 def test_memory_stays_flat(device):
-    said = output_of("soak.py", "--calls", "10000", "--pool", "400", "--device", device)
+    # Other processes may take memory of the same GPU meanwhile; what calls lose shows every time.
+    attempts = 1 if device == "cpu" else 3
+    for left in reversed(range(attempts)):
+        try:
+            said = output_of("soak.py", "--calls", "10000", "--pool", "400", "--device", device)
+            break
+        except AssertionError as error:
+            if left == 0 or "used on the GPU: grew" not in str(error):
+                raise
     assert said.startswith(f"10000 calls on {device}"), said
 
 

@@ -68,16 +68,14 @@ class Cuda final : public Device {
 
   void run(std::int64_t key, const std::function<void()>& work) override {
     cudaGraphExec_t& graph = graphs_[key];
-    if (graph == nullptr) {
-      work();  // as it is: kernels are loaded at their first launch, which cannot be recorded
-      cudaGraph_t recorded = nullptr;
-      check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
-      work();
-      check(cudaStreamEndCapture(stream_, &recorded));
-      check(cudaGraphInstantiate(&graph, recorded, 0));
-      check(cudaGraphDestroy(recorded));
-    }
-    check(cudaGraphLaunch(graph, stream_));
+    if (graph != nullptr) return check(cudaGraphLaunch(graph, stream_));
+    work();  // as it is: kernels are loaded at their first launch, which cannot be recorded
+    cudaGraph_t recorded = nullptr;
+    check(cudaStreamBeginCapture(stream_, cudaStreamCaptureModeThreadLocal));
+    work();  // recorded, not done: it is for the next time
+    check(cudaStreamEndCapture(stream_, &recorded));
+    check(cudaGraphInstantiate(&graph, recorded, 0));
+    check(cudaGraphDestroy(recorded));
   }
 
  private:

@@ -43,7 +43,8 @@ class POSTLUDE_API Context {
   // Holds at least `bytes` of workspace owned by this Context (allocates; not for use inside a
   // stream capture).
   void reserve(std::size_t bytes);
-  // Frees what reserve allocated (synchronises the stream first on a GPU).
+  // Frees what reserve allocated; on a GPU it first waits until the device has nothing left to do.
+  // The stream need not exist any more.
   void release();
   std::size_t workspace_bytes() const;
 

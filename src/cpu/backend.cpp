@@ -110,6 +110,7 @@ class CpuBackend : public Backend {
   }
 
   void synchronize(ContextState&) const override {}
+  void synchronize(Device) const override {}
 
   std::string config() const override {
     const dnnl_version_t* v = dnnl_version();

@@ -194,6 +194,11 @@ class CudaBackend final : public Backend {
     check(cudaStreamSynchronize(stream_of(context)), "cudaStreamSynchronize");
   }
 
+  void synchronize(Device device) const override {
+    const DeviceGuard guard(device.index);
+    check(cudaDeviceSynchronize(), "cudaDeviceSynchronize");
+  }
+
   TuneDevice tune_device(const ContextState& context) const override {
     const cuda::DeviceState& state = cuda::device_state(context);
     cudaDeviceProp properties{};
