@@ -60,8 +60,8 @@ def llama_3_8b() -> Any:
 
 
 def gpt2_xl() -> Any:
-    """All 48 layers."""
-    config = transformers.GPT2Config(n_embd=1600, n_layer=48, n_head=25, n_positions=1024)
+    """All 48 layers, with twice GPT-2's positions, for the prompts of the other decoder."""
+    config = transformers.GPT2Config(n_embd=1600, n_layer=48, n_head=25, n_positions=2048)
     return transformers.GPT2LMHeadModel(config)
 
 
@@ -76,7 +76,7 @@ def bert_large() -> Any:
 DECODER = (Work(1, 2048), Work(8, 512), Work(1, 0), Work(16, 0), Work(64, 0))
 MODELS: dict[str, tuple[Callable[[], Any], tuple[Work, ...]]] = {
     "llama-3-8b": (llama_3_8b, DECODER),
-    "gpt2-xl": (gpt2_xl, (Work(1, 1024), *DECODER[1:])),
+    "gpt2-xl": (gpt2_xl, DECODER),
     "bert-large": (bert_large, (Work(1, 128), Work(8, 512))),
 }
 

@@ -1,12 +1,15 @@
-// What a tune file does to a plan, on a backend of this file's own: plans need no GPU.
+// What a tune file does to a plan, and what plans for a GPU refuse, on a backend of this file's
+// own: plans need no GPU.
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "check.hpp"
 #include "plan.hpp"
+#include "postlude/error.hpp"
 #include "support/tuning.hpp"
 
 namespace postlude {
@@ -78,6 +81,8 @@ class TestBackend final : public detail::Backend {
     return {"A GPU (of tests)", "sm_90", 132};
   }
   std::string config() const override { return ""; }
+  // Keeps the kernel alone that refuses something.
+  void drop_plain() { kernels_ = {&tiled_}; }
 
  private:
   PlainKernel plain_;
@@ -216,6 +221,37 @@ TEST_F(TunedPlan, FilesForOthersAreRefused) {
     EXPECT_TRUE(contains(said, one.says)) << said << "\nnot: " << one.says;
     EXPECT_EQ(state_.tuning, nullptr) << "and nothing is kept";
   }
+}
+
+TEST_F(TunedPlan, WhereNoKernelRunsItSaysWhyOfEach) {
+  backend_.drop_plain();
+  EXPECT_TRUE(contains(text_of(linear(16)), "kernel test.tiled"));
+  try {
+    text_of(linear(16, 129));
+    FAIL() << "a kernel ran it";
+  } catch (const Unsupported& error) {
+    const std::string said = error.what();
+    EXPECT_EQ(said.find("[linear] no kernel on cuda:0 runs gemm m=16 n=64 k=128"), 0u) << said;
+    EXPECT_TRUE(contains(said, "\n  test.tiled: rows at odd strides")) << said;
+  }
+}
+
+TEST_F(TunedPlan, AWeightOfAnotherDeviceIsRefused) {
+  const auto weight = std::make_shared<detail::WeightState>();
+  weight->n = 64;
+  weight->k = 128;
+  weight->operand.dtype = DType::bf16;
+  weight->device = {DeviceType::cuda, 1};
+  LinearParams p = linear(16);
+  p.weight = Weight(weight);
+  try {
+    text_of(p);
+    FAIL() << "it was taken";
+  } catch (const std::invalid_argument& error) {
+    EXPECT_STREQ(error.what(), "[linear] weight: expected a Weight on cuda:0, got one on cuda:1");
+  }
+  weight->device = gpu;
+  EXPECT_TRUE(contains(text_of(p), "kernel test.plain"));
 }
 
 }  // namespace

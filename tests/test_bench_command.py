@@ -158,12 +158,15 @@ def test_errors_are_one_line(capsys, tmp_path):
     config.write_text('{"hidden_size": 64, "num_attention_heads": 4, "hidden_act": "tanh"}')
     empty = tmp_path / "empty.json"
     empty.write_text("{}")
+    numbers = tmp_path / "list.json"
+    numbers.write_text("[64, 4]")
     sizes = [*SIZES, "--device", "cpu"]
     for arguments, said in {
         ("no-such-model",): "[bench] model: expected one of minilm-l6, ",
         (): "[bench] model: expected a model, or --hidden",
         ("bert-base", "--hidden", "3"): "[bench] model: expected a model or sizes, got bert-base",
         (config,): "[bench] activation: expected one of relu, gelu_erf",
+        (numbers,): f"[bench] model: expected an object in {numbers}, got list\n",
         (empty,): "[bench] model: expected a config.json with hidden_size",
         (*sizes, "--heads", "0"): "[bench] sizes: expected numbers from 1 up",
         (*sizes, "--m", "1,x"): "[bench] m: expected numbers from 1 up, with commas",

@@ -6,11 +6,11 @@ import sys
 
 import pytest
 import torch
-from cases import DTYPES, EPS, assert_accurate, assert_as_reference, same_bits, tensor
+from cases import DTYPES, EPS, FLOOR, assert_accurate, assert_as_reference, same_bits, tensor
 from cases import weight as weight_of
 from triton_cases import tuner  # noqa: F401, a fixture
 
-from postlude import LayerNorm, reference
+from postlude import LayerNorm, RMSNorm, ops, reference
 from postlude import triton as kernels
 from postlude.compat import deepspeed
 from postlude.triton import arguments, launch, tiles
@@ -78,6 +78,65 @@ def test_a_real_block(dtype, tuner):  # noqa: F811
     for key, entry in entries.items():
         assert torch.cuda.get_device_name() in key
         assert 1 < entry["microseconds"] < 10_000
+
+
+def operands(name, hidden, inner, rows, dtype, device="cuda"):
+    """Arguments and options for an op of both backends, with all that both can do."""
+    where = {"dtype": dtype, "device": device}
+    x, residual = (tensor(rows, hidden, **where) for _ in range(2))
+    first = weight_of(2 * inner, hidden, dtype, device), weight_of(hidden, inner, dtype, device)
+    v, b1, b2 = tensor(hidden, **where), tensor(2 * inner, **where), tensor(hidden, **where)
+    return {
+        "linear": ((x, first[0], b1), {"activation": "gelu_tanh", "gated": True}),
+        "qkv": ((x, first[0], b1), {"norm": RMSNorm(v, EPS, 1.0)}),
+        "mlp": (
+            (x, *first, b1, b2),
+            {
+                "activation": "silu",
+                "gated": True,
+                "norm": LayerNorm(v, v, EPS),
+                "residual": residual,
+            },
+        ),
+        "norm": ((x, LayerNorm(v, v, EPS)), {"residual": residual}),
+    }[name]
+
+
+def assert_same_within_the_rule(name, args, options):
+    """docs/numerics.md's rule of Triton's result beside float64's, and beside the compiled kernels'
+    in its place: they differ by no more than torch may from float64."""
+    fixed = {} if name == "norm" else {"autotune": False}
+    theirs = getattr(kernels, name)(*args, **options, **fixed)
+    ours, eager = getattr(ops, name)(*args, **options), getattr(reference, name)(*args, **options)
+    exact = reference.exact(getattr(reference, name), *args, **options)
+    each = (theirs, ours, eager, exact)
+    each = each if isinstance(ours, tuple) else tuple((one,) for one in each)
+    for triton, compiled, torchs, double in zip(*each, strict=True):
+        assert_accurate(triton, double, torchs)
+        assert triton.dtype == compiled.dtype and triton.shape == compiled.shape
+        apart = (triton.double() - compiled.double()).abs()
+        error, floor = (torchs.double() - double).abs(), FLOOR[triton.dtype]
+        said = f"{name}: apart by {apart.norm():.3e}, torch's error {error.norm():.3e}"
+        assert apart.norm() <= max(1.25 * error.norm(), floor * double.norm()), said
+        assert apart.max() <= 2 * error.max() + floor * double.abs().max(), f"{said}, one element"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", ["linear", "qkv", "mlp", "norm"])
+@pytest.mark.parametrize(
+    ("hidden", "inner", "rows"), [(33, 65, 7), (384, 1536, 1), (768, 3072, 33), (1600, 6400, 300)]
+)
+def test_both_backends_give_the_same(hidden, inner, rows, name, dtype):
+    args, options = operands(name, hidden, inner, rows, dtype)
+    assert_same_within_the_rule(name, args, options)
+
+
+def test_the_comparison_of_backends_can_tell(monkeypatch):
+    args, options = operands("linear", 384, 1536, 33, torch.float32)
+    right = ops.linear
+    monkeypatch.setattr(ops, "linear", lambda *a, **o: right(*a, **o) * (1 + 1e-5))
+    with pytest.raises(AssertionError, match="linear: apart by"):
+        assert_same_within_the_rule("linear", args, options)
 
 
 def test_tuning_is_no_slower_than_the_fixed_tile(tuner):  # noqa: F811

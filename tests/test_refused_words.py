@@ -117,10 +117,10 @@ VALUE_ERRORS = {
     "[mlp] weight_out: expected 16 rows, since the residual is added to the output, got 9": (
         lambda: ops.mlp(X, W, BACK[:9], activation=None)
     ),
-    "norm: expected 'layer', 'rms' or None, got 'batch'": lambda: nn.QKV(
+    "[QKV] norm: expected 'layer', 'rms' or None, got 'batch'": lambda: nn.QKV(
         16, 2, norm="batch", eps=1e-5
     ),
-    "eps: a rms norm needs the eps of the model that it comes from": lambda: nn.QKV(
+    "[QKV] eps: expected that of the model which the rms norm comes from, got None": lambda: nn.QKV(
         16, 2, norm="rms"
     ),
     "[MLP] norm_position: expected 'pre' or 'post', got 'middle'": lambda: nn.MLP(
@@ -136,16 +136,33 @@ VALUE_ERRORS = {
 TYPE_ERRORS = {
     "[norm] x: expected a DLPack capsule that nobody has used, got <capsule object "
     '"used_dltensor" at *>': lambda: ops.norm(capsule(b"used_dltensor"), None),
-    "expected a linear layer with a floating-point weight, got ReLU": lambda: nn.Linear.from_torch(
-        torch.nn.ReLU()
+    "[Linear] module: expected a linear layer with a floating-point weight, got ReLU": lambda: (
+        nn.Linear.from_torch(torch.nn.ReLU())
     ),
-    "expected torch.nn.Linear or Conv1D, got Embedding": lambda: nn.Linear.from_torch(
-        torch.nn.Embedding(4, 4)
+    "[Linear] module: expected torch.nn.Linear or Conv1D, got Embedding": lambda: (
+        nn.Linear.from_torch(torch.nn.Embedding(4, 4))
     ),
-    "expected a LayerNorm or an RMSNorm over the last dimension, got ReLU": (
+    "[QKV] norm: expected a LayerNorm or an RMSNorm over the last dimension, got ReLU": (
         lambda: nn.QKV.from_torch(*[torch.nn.Linear(4, 4)] * 3, norm=torch.nn.ReLU(), head_dim=2)
     ),
 }
+
+
+def test_an_intermediate_result_too_large_for_any_memory():
+    x, weight_in = torch.zeros(1, 1).expand(1 << 40, 1), torch.zeros(1 << 21, 1)
+    words = r"^\[workspace\] intermediate: expected at most 2\^60 elements, got "
+    with pytest.raises(postlude.Unsupported, match=f"{words}{1 << 40} rows of {1 << 21}$"):
+        postlude.explain("mlp", x, weight_in, weight_in.t(), activation="relu")
+
+
+@pytest.mark.parametrize("op", ["linear", "qkv", "mlp"])
+def test_an_unknown_quantization(op):
+    weights = [[W], [None]] if op != "mlp" else [[W], [None], [BACK], [None]]
+    options = {"activation": None} if op != "qkv" else {}
+    with pytest.raises(
+        ValueError, match=rf"^\[{op}\] quantize: expected None or 'int8', got 'int4'$"
+    ):
+        getattr(torch.ops.postlude, f"bound_{op}")(X, *weights, quantize="int4", **options)
 
 
 @pytest.mark.parametrize("message", [*VALUE_ERRORS, *TYPE_ERRORS])
@@ -160,8 +177,9 @@ def test_refusals_say_what_is_wrong(message):
 def test_layers_of_two_layouts():
     """transformers' Conv1D stores its weight the other way round, which from_torch undoes."""
     conv1d = pytest.importorskip("transformers").pytorch_utils.Conv1D
-    with pytest.raises(TypeError, match=r"^expected torch.nn.Linear or Conv1D alone, got both$"):
-        _parts.source(torch.nn.Linear(4, 4), conv1d(4, 4))
+    words = r"^\[MLP\] module: expected torch.nn.Linear or Conv1D alone, got both$"
+    with pytest.raises(TypeError, match=words):
+        _parts.source("MLP", torch.nn.Linear(4, 4), conv1d(4, 4))
 
 
 def test_names_that_are_not():

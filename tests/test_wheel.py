@@ -10,6 +10,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -39,11 +40,16 @@ SUITES = ["test_dlpack.py", "test_nn.py", "test_torch_library.py"]  # with each 
 REQUIREMENTS = ["build", "nanobind", "scikit_build_core"]
 MISSING = [n for n in REQUIREMENTS if getattr(importlib.util.find_spec(n), "origin", None) is None]
 
+AUDIT = [n for n in ("auditwheel", "patchelf") if shutil.which(n, path=PATH) is None]
+
 needs_cmake = pytest.mark.skipif(CMAKE is None, reason="there is no CMake")
 needs_wheel = pytest.mark.skipif(
     not WHEEL and (bool(MISSING) or CMAKE is None),
     reason=f"cannot build a wheel without {MISSING or 'CMake'}",
 )
+needs_auditwheel = pytest.mark.skipif(bool(AUDIT), reason=f"there is no {' and no '.join(AUDIT)}")
+# Builds need no network, and take what is installed.
+OFFLINE = {"PATH": PATH, "POSTLUDE_CUDA": "OFF", "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": ""}
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +64,7 @@ def wheel(tmp_path_factory):
         cwd=folder,  # in the checkout, build/ would shadow the module
         capture_output=True,
         text=True,
-        env={**os.environ, "PATH": PATH, "POSTLUDE_CUDA": "OFF", "PIP_NO_INDEX": "1"},
+        env={**os.environ, **OFFLINE},
     )
     assert run.returncode == 0, run.stdout + run.stderr
     assert len(list(folder.glob("postlude-*.tar.gz"))) == 1
@@ -66,10 +72,29 @@ def wheel(tmp_path_factory):
     return file
 
 
-@pytest.fixture(scope="module")
-def names(wheel):
+def files_in(wheel: Path) -> list[str]:
+    """The names of a wheel's files."""
     with zipfile.ZipFile(wheel) as archive:
         return [name for name in archive.namelist() if not name.endswith("/")]
+
+
+@pytest.fixture(scope="module")
+def names(wheel):
+    return files_in(wheel)
+
+
+@pytest.fixture(scope="module")
+def manylinux(wheel, tmp_path_factory):
+    """The wheel as `make wheel` ships it: auditwheel has named the systems on which it runs."""
+    if "-manylinux" in wheel.name:
+        return wheel
+    folder = tmp_path_factory.mktemp("manylinux")
+    (recipe,) = re.findall(r"auditwheel repair.*\\\n.*", (ROOT / "Makefile").read_text("utf-8"))
+    excluded = re.findall(r"--exclude \S+", recipe)
+    arguments = ["repair", *" ".join(excluded).split(), "--wheel-dir", folder, wheel]
+    command(sys.executable, "-m", "auditwheel", *arguments)
+    (file,) = folder.iterdir()
+    return file
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +140,22 @@ def run_clean(python: Path, *arguments: str) -> str:
     """What the environment's Python prints, away from the checkout."""
     clean = {"PYTHONPATH": "", "LD_LIBRARY_PATH": ""}
     return command(python, "-P" if sys.version_info >= (3, 11) else "-E", *arguments, **clean)
+
+
+# The OpenMP libraries in a process that has run an operation of both, by the order of the imports.
+OPENMP = """
+import re, sys
+import numpy as np
+for name in sys.argv[1:]:
+    __import__(name)
+import postlude, torch
+torch.ones(300, 300) @ torch.ones(300, 300)
+x = np.ones((64, 300), "float32")
+assert postlude.ops.linear(x, x).sum() == 64 * 64 * 300
+with open("/proc/self/maps", encoding="utf-8") as maps:
+    files = {line.split()[-1] for line in maps}
+print(*sorted(file for file in files if re.search(r"/lib(gomp|iomp|omp)[^/]*$", file)), sep="\\n")
+"""
 
 
 def has_cuda(library: Path) -> bool:
@@ -202,6 +243,27 @@ class TestWheel:
         own = f"cp{sys.version_info.major}{sys.version_info.minor}"
         assert (python, abi) == (("cp312", "abi3") if sys.version_info >= (3, 12) else (own, own))
 
+    @pytest.mark.skipif(bool(WHEEL), reason="POSTLUDE_WHEEL names the wheel to test")
+    def test_pip_makes_the_same_of_the_checkout_offline(self, wheel, names, tmp_path):
+        options = ["--no-build-isolation", "--no-deps", f"--config-settings=build-dir={tmp_path}/b"]
+        pip = [sys.executable, "-m", "pip", "wheel", *options, f"--wheel-dir={tmp_path}"]
+        command("env", f"--chdir={ROOT}", *pip, ".", **OFFLINE)
+        (file,) = tmp_path.glob("*.whl")
+        assert file.name == wheel.name
+        assert sorted(files_in(file)) == sorted(names)
+
+    @needs_auditwheel
+    def test_auditwheel_tags_it_and_puts_no_library_in(self, manylinux, names, tmp_path):
+        platforms = manylinux.stem.split("-")[-1].split(".")
+        machine = os.uname().machine
+        assert all(re.fullmatch(rf"manylinux[\d_]+_{machine}", name) for name in platforms)
+        assert sorted(files_in(manylinux)) == sorted(names)
+        with zipfile.ZipFile(manylinux) as archive:
+            (file,) = (name for name in names if name.startswith("postlude/lib/libpostlude.so"))
+            needed = command("readelf", "-d", archive.extract(file, tmp_path))
+        assert "[libdnnl.so.3]" in needed  # by their own names: a copy put in has another
+        assert "[libgomp.so.1]" in needed
+
     def test_exports_nothing_but_the_interface(self, library):
         check_exports(library)
         (extension,) = library.parent.parent.glob("_C*.so")
@@ -236,6 +298,14 @@ class TestWheel:
             (packages / folder.name).symlink_to(folder)
         assert run_clean(tmp_path / "bin" / "python", "-c", WITHOUT_TORCH) == "False\n"
 
+    def test_names_the_package_that_is_missing(self, wheel, tmp_path):
+        environment(tmp_path, wheel)
+        (tmp_path / "lib" / "libdnnl.so.3").unlink()
+        program = (tmp_path / "bin" / "python", "-c", "import postlude.ops")
+        said = command(*program, fails=True, PYTHONPATH="", LD_LIBRARY_PATH="").splitlines()[-1]
+        help_ = "install it with 'pip install onednn-cpu-gomp==2023.2.0' (libdnnl.so.3: cannot open"
+        assert help_ in said
+
     @pytest.mark.parametrize("python", [name for name in PYTHONS if name])
     def test_works_with_torch(self, wheel, tmp_path, python):
         beside = environment_beside(tmp_path, wheel, python)
@@ -246,6 +316,20 @@ class TestWheel:
         output = run_clean(beside, "-m", "pytest", "-q", "-p", "no:cacheprovider", *suites)
         assert re.search(r"^[1-9]\d{2,} passed", output, re.MULTILINE), output
         print(f"torch {version}: {output.splitlines()[-1]}")
+
+    @pytest.mark.parametrize("order", ["torch postlude", "postlude torch"])
+    @pytest.mark.parametrize("python", [name for name in PYTHONS if name])
+    def test_brings_no_thread_pool_beside_that_of_torch(self, wheel, tmp_path, python, order):
+        beside = environment_beside(tmp_path, wheel, python)
+        loaded = run_clean(beside, "-c", OPENMP, *order.split()).splitlines()
+        assert loaded
+        assert not [file for file in loaded if Path(file).is_relative_to(tmp_path)]
+        folder = Path(run_clean(beside, "-c", "import torch; print(torch.__path__[0])").strip())
+        own = [*folder.glob("lib/libgomp*"), *folder.parent.glob("torch.libs/libgomp*")]
+        # docs/settings.md: one that is loaded late is not known by another name.
+        late = order == "postlude torch" and bool(own)
+        second = late and "libgomp.so.1" not in {file.name for file in own}
+        assert len(loaded) == (2 if second else 1), loaded
 
     def test_installs_the_command(self, interpreter):
         script = interpreter.with_name("postlude")

@@ -60,7 +60,7 @@ class Linear(Bound):
         self = cls.__new__(cls)
         Bound.__init__(self)
         sources = [linear] if gate is None else [gate, linear]
-        self._set([_parts.shared_linear(*_parts.logical(m)) for m in sources], activation)
+        self._set([_parts.shared_linear(*_parts.logical("Linear", m)) for m in sources], activation)
         self._set_op_options(batch_invariant, weights_static)
         return self
 
@@ -86,7 +86,7 @@ class Linear(Bound):
 
     def _make(self, make: Maker = PREPARE) -> tuple[Any, int]:
         if self.gated:
-            source = _parts.source(self.gate, self.up)
+            source = _parts.source("Linear", self.gate, self.up)
         else:
             source = Source([self.weight], [self.bias])
         return make.linear(

@@ -52,7 +52,9 @@ class MLP(Bound):
             for _ in range(2 if gated else 1)
         ]
         down = torch.nn.Linear(intermediate_size, hidden_size, bias, device, dtype)
-        self._set(inputs, down, _parts.new_norm(norm, hidden_size, eps, dtype=dtype, device=device))
+        self._set(
+            inputs, down, _parts.new_norm("MLP", norm, hidden_size, eps, dtype=dtype, device=device)
+        )
         self._set_form(activation, weight_offset, norm_position, add_residual)
         self._set_op_options(batch_invariant, weights_static)
 
@@ -75,8 +77,12 @@ class MLP(Bound):
         self = cls.__new__(cls)
         Bound.__init__(self)
         sources = [up] if gate is None else [gate, up]
-        inputs = [_parts.shared_linear(*_parts.logical(module)) for module in sources]
-        self._set(inputs, _parts.shared_linear(*_parts.logical(down)), _parts.shared_norm(norm))
+        inputs = [_parts.shared_linear(*_parts.logical("MLP", module)) for module in sources]
+        self._set(
+            inputs,
+            _parts.shared_linear(*_parts.logical("MLP", down)),
+            _parts.shared_norm("MLP", norm),
+        )
         self._set_form(activation, weight_offset, norm_position, add_residual)
         self._set_op_options(batch_invariant, weights_static)
         return self
@@ -118,8 +124,8 @@ class MLP(Bound):
         norm = _parts.norm_value(self.norm, self.weight_offset)
         post = self.norm_position == "post" and norm is not None
         op, packed_bytes = make.mlp(
-            _parts.source(*first),
-            _parts.source(last),
+            _parts.source("MLP", *first),
+            _parts.source("MLP", last),
             norm=None if post else norm,
             activation=self.activation,
             gated=self.gated,

@@ -51,7 +51,9 @@ class QKV(Bound):
             for count in (*heads, heads[1])
         )
         self._set(
-            (q, k, v), head_dim, _parts.new_norm(norm, hidden_size, eps, dtype=dtype, device=device)
+            (q, k, v),
+            head_dim,
+            _parts.new_norm("QKV", norm, hidden_size, eps, dtype=dtype, device=device),
         )
         self.weight_offset = weight_offset
         self._set_op_options(batch_invariant, weights_static)
@@ -77,8 +79,8 @@ class QKV(Bound):
         """
         self = cls.__new__(cls)
         Bound.__init__(self)
-        parts = tuple(_parts.shared_linear(*_parts.logical(module)) for module in (q, k, v))
-        self._set(parts, head_dim, _parts.shared_norm(norm))
+        parts = tuple(_parts.shared_linear(*_parts.logical("QKV", module)) for module in (q, k, v))
+        self._set(parts, head_dim, _parts.shared_norm("QKV", norm))
         self.weight_offset = weight_offset
         self._set_op_options(batch_invariant, weights_static)
         return self
@@ -117,7 +119,7 @@ class QKV(Bound):
         return y
 
     def _make(self, make: Maker = PREPARE) -> tuple[Any, int]:
-        source = _parts.source(self.q, self.k, self.v)
+        source = _parts.source("QKV", self.q, self.k, self.v)
         norm = _parts.norm_value(self.norm, self.weight_offset)
         return make.qkv(source, norm=norm, **self._op_options())
 

@@ -49,11 +49,11 @@ class Binder:
 
     def linear(self, module: torch.nn.Module) -> ops.Linear:
         """x W^T + bias (+ residual)."""
-        return self._count(self.make.linear(_parts.source(module), **self.options))
+        return self._count(self.make.linear(_parts.source("optimize", module), **self.options))
 
     def qkv(self, *modules: torch.nn.Module, norm: torch.nn.Module | None = None) -> ops.Qkv:
         """The projections of ``modules``, one or several side by side, of norm(x)."""
-        source = _parts.source(*modules)
+        source = _parts.source("optimize", *modules)
         return self._count(self.make.qkv(source, norm=self.norm(norm), **self.options))
 
     def mlp(
@@ -67,8 +67,8 @@ class Binder:
     ) -> ops.Mlp:
         """x + down(act(inputs(norm(x)))); gated inputs are gate and up, in one module or two."""
         made = self.make.mlp(
-            _parts.source(*inputs),
-            _parts.source(down),
+            _parts.source("optimize", *inputs),
+            _parts.source("optimize", down),
             activation=activation_name(activation),
             gated=gated,
             norm=self.norm(norm),

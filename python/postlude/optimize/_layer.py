@@ -173,7 +173,7 @@ def fuse(layer: Any, kind: type[FusedLayer], quantize: str | None) -> None:
 def _stand_still(projections: list[torch.nn.Module]) -> None:
     start = 0
     for module in projections:
-        length = len(_parts.logical(module)[0])
+        length = len(_parts.logical("optimize", module)[0])
         exchange(module, Done)
         module.columns = (start, length) if len(projections) > 1 else None  # type: ignore
         start += length

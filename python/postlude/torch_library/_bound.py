@@ -49,13 +49,13 @@ class Source(NamedTuple):
         return torch.cat(parts), torch.cat(biases).detach()
 
 
-def _weight(source: Source, quantize: str | None) -> tuple[Any, Tensor | None, int]:
+def _weight(op: str, source: Source, quantize: str | None) -> tuple[Any, Tensor | None, int]:
     """The weight to bind, its bias, and the bytes of a quantised copy."""
     weight, bias = source.merged()
     if quantize is None:
         return weight, bias, 0
     if quantize != "int8":
-        raise ValueError(f"quantize: expected None or 'int8', got {quantize!r}")
+        raise ValueError(f"[{op}] quantize: expected None or 'int8', got {quantize!r}")
     quantized = ops.quantize_weight(weight, group="rows", groups=len(weight))
     return quantized, bias, quantized.bytes
 
@@ -90,7 +90,7 @@ class _Prepare:
         options = _LINEAR | options
 
         def make() -> tuple[Any, int]:
-            weight, bias, extra = _weight(source, quantize)
+            weight, bias, extra = _weight("linear", source, quantize)
             op = ops.Linear(weight, bias, **options)
             return op, op.packed_bytes + extra
 
@@ -104,7 +104,7 @@ class _Prepare:
         options = _COMMON | options
 
         def make() -> tuple[Any, int]:
-            weight, bias, extra = _weight(source, quantize)
+            weight, bias, extra = _weight("qkv", source, quantize)
             op = ops.Qkv(weight, bias, norm=norm, **options)
             return op, op.packed_bytes + extra
 
@@ -125,8 +125,8 @@ class _Prepare:
         options = _MLP | options
 
         def make() -> tuple[Any, int]:
-            weight_in, bias_in, extra_in = _weight(first, quantize)
-            weight_out, bias_out, extra_out = _weight(last, quantize)
+            weight_in, bias_in, extra_in = _weight("mlp", first, quantize)
+            weight_out, bias_out, extra_out = _weight("mlp", last, quantize)
             op = ops.Mlp(weight_in, weight_out, bias_in, bias_out, norm=norm, **options)
             return op, op.packed_bytes + extra_in + extra_out
 
