@@ -69,8 +69,6 @@ struct Sm90PingPong {
 template <int Rows, int Slots, int Cluster, bool Swap>
 struct Sm90Block {
   static constexpr int depth = Swap ? sm90_swap_depth(Rows, Slots) : 1;
-  // There is a second kernel that normalises x itself.
-  static constexpr bool norms = Swap && Rows == sm90_norm_rows && Slots == sm90_norm_slots;
   static constexpr int stage_bytes = 2 * (Rows + Slots) * sm90_tile_k * depth;
   // What the tile's sums need at the end, in the memory of the stages.
   static constexpr int sums_bytes = 4 * Rows * (Slots + 8);

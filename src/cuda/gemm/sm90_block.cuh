@@ -73,7 +73,7 @@ struct Producer {
   typename S::Header& header;
 
   // x is not read where the block normalises it itself.
-  static constexpr bool reads_x = !S::norms;
+  __device__ bool reads_x() const { return !S::norms || a.norm_bytes == 0; }
   __device__ int first() const { return place.k_tiles < a.stages ? place.k_tiles : a.stages; }
 
   __device__ Target target(int stage, int offset, std::uint16_t blocks) const {
@@ -82,7 +82,7 @@ struct Producer {
   }
 
   __device__ void load_x_at(int stage, int k) const {
-    if (!reads_x) return;
+    if (!reads_x()) return;
     const auto neighbours = static_cast<std::uint16_t>(
         S::cluster > 1 ? ((1 << S::cluster) - 1) << (place.part * S::cluster) : 0);
     const int part = S::cluster > 1 ? place.neighbour * S::x_part : 0;
@@ -94,7 +94,8 @@ struct Producer {
   }
 
   __device__ void load_weight_at(int stage, int k) const {
-    header.full[stage].arrive_and_expect_tx(reads_x ? S::stage_bytes : S::depth * S::weight_bytes);
+    header.full[stage].arrive_and_expect_tx(reads_x() ? S::stage_bytes
+                                                      : S::depth * S::weight_bytes);
 #pragma unroll
     for (int line = 0; line < S::depth; ++line) {
       load_weight(a, target(stage, S::depth * S::x_bytes + line * S::weight_bytes, 0),
@@ -147,7 +148,7 @@ __device__ __forceinline__ void multiply(const Sm90Args& a, const Place<S>& plac
     return make_tensor(make_smem_ptr(reinterpret_cast<Type*>(at)), layout);
   };
   // The second operand, where the block has made it itself.
-  char* const panel = S::norms ? stages - a.norm_bytes : nullptr;
+  char* const panel = S::norms && a.norm_bytes > 0 ? stages - a.norm_bytes : nullptr;
   const int lane = thread % 32;
   const auto release = [&](int stage) {
     if (S::cluster == 1) {
@@ -161,7 +162,8 @@ __device__ __forceinline__ void multiply(const Sm90Args& a, const Place<S>& plac
   mma.accumulate_ = GMMA::ScaleOut::Zero;
   for (int k = 0; k < place.k_tiles; ++k) {
     char* const stage = stages + ring.stage * S::stage_bytes;
-    char* const b = S::norms ? panel + k * S::depth * S::b_line : stage + S::b_offset(group);
+    char* const b = S::norms && panel != nullptr ? panel + k * S::depth * S::b_line
+                                                 : stage + S::b_offset(group);
     header.full[ring.stage].wait(ring.phase);
     warpgroup_fence_operand(sums);
     warpgroup_arrive();
@@ -331,14 +333,17 @@ __global__ void __launch_bounds__(S::threads, S::at_once)
     const int consumer = static_cast<int>(threadIdx.x);
     const int group = consumer / warpgroup;
     const int thread = consumer % warpgroup;
-    if constexpr (S::norms) {
+    if (S::norms && a.norm_bytes > 0) {
       if (threadIdx.x < 32) prefetch_vectors(a.norm, threadIdx.x, 32);
-      await_predecessor();
-      stage_norm<S>(a, place, stages, header, consumer);
-      meet();
     } else {
       meet();
-      await_predecessor();
+    }
+    await_predecessor();
+    if constexpr (S::norms) {
+      if (a.norm_bytes > 0) {
+        stage_norm<S>(a, place, stages, header, consumer);
+        meet();
+      }
     }
     auto sums = S::Product::sums();
     multiply<S>(a, place, stages, header, group, thread, sums);
@@ -375,20 +380,10 @@ void launch_block(const Sm90Args& args, const Sm90Launch& how, int shared_bytes)
 template <int Rows, int Slots, int Cluster, bool Swap>
 void Sm90Block<Rows, Slots, Cluster, Swap>::launch(const Sm90Args& args, const Sm90Launch& how) {
   const int bytes = shared_bytes(args.stages, args.norm_bytes);
-  const auto run = [&](auto zero) {
-    using T = decltype(zero);
-    if constexpr (norms) {
-      if (args.norm_bytes > 0) {
-        return sm90::launch_block<sm90::Shape<T, Rows, Slots, Cluster, Swap, true>>(args, how,
-                                                                                    bytes);
-      }
-    }
-    sm90::launch_block<sm90::Shape<T, Rows, Slots, Cluster, Swap>>(args, how, bytes);
-  };
   if (how.dtype == DType::f16) {
-    run(__half{});
+    sm90::launch_block<sm90::Shape<__half, Rows, Slots, Cluster, Swap>>(args, how, bytes);
   } else {
-    run(__nv_bfloat16{});
+    sm90::launch_block<sm90::Shape<__nv_bfloat16, Rows, Slots, Cluster, Swap>>(args, how, bytes);
   }
 }
 
@@ -413,15 +408,8 @@ int Sm90Block<Rows, Slots, Cluster, Swap>::clusters_at_once(int size) {
 template <int Rows, int Slots, int Cluster, bool Swap>
 void Sm90Block<Rows, Slots, Cluster, Swap>::load() {
   constexpr std::size_t most = sm90::max_shared;
-  const auto load_shape = [](auto zero) {
-    using T = decltype(zero);
-    load_kernel(sm90::sm90_block<sm90::Shape<T, Rows, Slots, Cluster, Swap>>, most);
-    if constexpr (norms) {
-      load_kernel(sm90::sm90_block<sm90::Shape<T, Rows, Slots, Cluster, Swap, true>>, most);
-    }
-  };
-  load_shape(__half{});
-  load_shape(__nv_bfloat16{});
+  load_kernel(sm90::sm90_block<sm90::Shape<__half, Rows, Slots, Cluster, Swap>>, most);
+  load_kernel(sm90::sm90_block<sm90::Shape<__nv_bfloat16, Rows, Slots, Cluster, Swap>>, most);
 }
 
 }  // namespace cuda

@@ -82,11 +82,12 @@ struct BlockShape : BlockTile<T, Rows, Slots, Cluster, 1, 2> {
 };
 
 // The weight on wgmma's side of 64 and x on that of 8 to 256, for few rows: a warpgroup for each 64
-// slots. With Norms it can normalise x itself, which takes registers that others run beside.
-template <class T, int Rows, int Slots, int Cluster, bool Norms>
+// slots.
+template <class T, int Rows, int Slots, int Cluster>
 struct SwapShape : BlockTile<T, Rows, Slots, Cluster, sm90_swap_depth(Rows, Slots), Slots / 64> {
   using Base = BlockTile<T, Rows, Slots, Cluster, sm90_swap_depth(Rows, Slots), Slots / 64>;
-  static constexpr bool norms = Norms;
+  // It can normalise x itself.
+  static constexpr bool norms = Rows == sm90_norm_rows && Slots == sm90_norm_slots;
   static constexpr int at_once = Rows * Slots <= 128 * 128 ? 2 : 1;
   // Two rows, whose sums a thread stores, are 8 banks apart.
   static constexpr int pitch = Slots + 4;
@@ -116,8 +117,8 @@ struct SwapShape : BlockTile<T, Rows, Slots, Cluster, sm90_swap_depth(Rows, Slot
   }
 };
 
-template <class T, int Rows, int Slots, int Cluster, bool Swap, bool Norms = false>
-using Shape = std::conditional_t<Swap, SwapShape<T, Rows, Slots, Cluster, Norms>,
+template <class T, int Rows, int Slots, int Cluster, bool Swap>
+using Shape = std::conditional_t<Swap, SwapShape<T, Rows, Slots, Cluster>,
                                  BlockShape<T, Rows, Slots, Cluster>>;
 
 }  // namespace sm90
