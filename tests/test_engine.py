@@ -70,24 +70,30 @@ def tokenizer():
     return transformers.AutoTokenizer.from_pretrained(MODEL)
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory):
-    """Runs the program, built alone against the installed library, on lines of text."""
-    scratch = tmp_path_factory.mktemp("engine")
+def build(scratch, source=FOLDER):
+    """The program, built alone against the installed library, and the environment to run it in."""
     gpu = ROOT / "build" / "gpu"  # where tools/gpu.sh builds
     tree = install("static", scratch, gpu if torch.cuda.is_available() and gpu.exists() else BUILT)
-    build = scratch / "build"
-    configure(FOLDER, build, f"-DCMAKE_PREFIX_PATH={tree.prefix}")
-    compile_all(build)
+    folder = scratch / "program"  # build is install's
+    configure(source, folder, f"-DCMAKE_PREFIX_PATH={tree.prefix}")
+    compile_all(folder)
     libraries = os.pathsep.join([*tree.dependencies, os.environ.get("LD_LIBRARY_PATH", "")])
+    environment = {**os.environ, "LD_LIBRARY_PATH": libraries, "OMP_WAIT_POLICY": "PASSIVE"}
+    return folder / "postlude_engine", environment
+
+
+@pytest.fixture(scope="module")
+def engine(tmp_path_factory):
+    """Runs the program on lines of text."""
+    program, environment = build(tmp_path_factory.mktemp("engine"))
 
     def run(*arguments, lines=(), model=MODEL, device="cpu", fails=False):
         options = ["--cuda"] if device == "cuda" else []
         process = subprocess.run(
-            [build / "postlude_engine", *options, model, *arguments],
+            [program, *options, model, *arguments],
             input=b"".join((x if isinstance(x, bytes) else x.encode()) + b"\n" for x in lines),
             capture_output=True,
-            env={**os.environ, "LD_LIBRARY_PATH": libraries, "OMP_WAIT_POLICY": "PASSIVE"},
+            env=environment,
         )
         assert process.returncode == int(fails), process.stderr
         return (process.stderr if fails else process.stdout).decode(errors="replace")
@@ -112,6 +118,65 @@ def test_embeddings_are_those_of_transformers(engine, demo, tokenizer, device):
     different = [i for i, text in enumerate(TEXTS) if text.strip()]
     distances = np.abs(expected[different, None] - expected[None, different]).max(-1)
     assert (distances + np.eye(len(different))).min() > 1e-2
+
+
+# For each number of pieces among the arguments: how often the work of such texts has been done or
+# recorded by now, and the embedding.
+COUNTING = """
+#include <cstdio>
+#include <cstdlib>
+#include <map>
+#include "model.hpp"
+
+std::map<std::int64_t, int> works;
+
+struct Counting : engine::Device {
+  std::unique_ptr<engine::Device> device = OPEN;
+  postlude::Device place() const override { return device->place(); }
+  postlude::StreamRef stream() const override { return device->stream(); }
+  engine::Memory allocate(std::int64_t floats) override { return device->allocate(floats); }
+  void copy(float* to, const float* from, std::int64_t n) override { device->copy(to, from, n); }
+  void attention(const float* qkv, std::int64_t tokens, std::int64_t heads, float* out) override {
+    device->attention(qkv, tokens, heads, out);
+  }
+  void run(std::int64_t key, const std::function<void()>& work) override {
+    device->run(key, [&] { ++works[key], work(); });
+  }
+};
+
+int main(int count, char** values) {
+  engine::Encoder encoder(values[1], std::make_unique<Counting>());
+  for (int i = 2; i < count; ++i) {
+    const int tokens = std::atoi(values[i]);
+    const std::vector<float> y = encoder.encode({std::vector<int>(tokens, 2000)});
+    std::printf("%d", works[tokens]);
+    for (float value : y) std::printf(" %.9g", value);
+    std::puts("");
+  }
+}
+"""
+
+
+LENGTHS = (5, 7, 5, 256, 5, 7, 1, 256, 1)
+
+
+def counted(scratch, device):
+    """The counts and the embeddings of texts of LENGTHS on a device, a C++ expression."""
+    source = scratch / "source"
+    shutil.copytree(FOLDER, source)
+    (source / "main.cpp").write_text(COUNTING.replace("OPEN", device))
+    program, environment = build(scratch, source)
+    arguments = [program, MODEL / "model.safetensors", *map(str, LENGTHS)]
+    run = subprocess.run(arguments, stdout=subprocess.PIPE, env=environment, check=True, text=True)
+    counts, embeddings = zip(*(x.split(" ", 1) for x in run.stdout.splitlines()), strict=True)
+    return list(map(int, counts)), embeddings
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="on the CPU there are no graphs")
+def test_a_gpu_records_one_graph_a_length(tmp_path):
+    counts, embeddings = counted(tmp_path, "engine::open_cuda()")
+    assert counts == [2] * len(LENGTHS)  # done and recorded at first, and then never again
+    assert len(set(zip(LENGTHS, embeddings, strict=True))) == len(set(LENGTHS))
 
 
 def test_searches_find_what_the_demo_finds(engine, demo, tokenizer, device):
