@@ -74,16 +74,11 @@ __device__ __forceinline__ void release_successor() {
 }
 
 // Loads a kernel on the current device and allows it `shared_bytes` of dynamic shared memory, so
-// that no call has to. All kernels ask for the same division of the L1 cache: a multiprocessor
-// changes it only when it is empty, which would keep a kernel from starting beside the one ahead.
+// that no call has to.
 template <class... Params>
 void load_kernel(void (*kernel)(Params...), std::size_t shared_bytes = 0) {
   cudaFuncAttributes attributes;
   check(cudaFuncGetAttributes(&attributes, kernel), "cudaFuncGetAttributes");
-  check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                             cudaFuncAttributePreferredSharedMemoryCarveout,
-                             cudaSharedmemCarveoutMaxShared),
-        "cudaFuncSetAttribute(PreferredSharedMemoryCarveout)");
   constexpr std::size_t without_asking = 48 * 1024;
   if (shared_bytes > without_asking) {
     check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
