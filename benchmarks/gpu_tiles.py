@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import contenders
 import graphs
@@ -24,33 +24,17 @@ from shapes import MODELS
 
 from postlude import tuning
 from postlude._interop import _C
+from postlude.cli.tune import Problem, problems_of
 
 NAMES = {"bf16": "bf16", "fp16": "f16"}  # of dtypes in tune files
 PEERS = ("eager", "cublaslt")
 SHIPPED = "as chosen"
 
 
-class Product(NamedTuple):
-    """A product of a block, as a tune file names it."""
-
-    n: int
-    k: int
-    epilogue: str
-
-    def key(self, dtype: str, m: int) -> str:
-        """The beginning of its line."""
-        return f"dtype={NAMES[dtype]} m={m} n={self.n} k={self.k} epilogue={self.epilogue}"
-
-
-def products(kind: str, shape: Any) -> list[Product]:
-    """The block's products, in order."""
-    if kind == "qkv":
-        return [Product(shape.qkv_features, shape.hidden, "scaled")]
-    first = "gated" if shape.gated else "activation"
-    return [
-        Product(shape.intermediate, shape.hidden, first),
-        Product(shape.hidden, shape.intermediate, "residual"),
-    ]
+def products(kind: str, shape: Any, m: int, dtype: str) -> list[Problem]:
+    """The block's products, in order, as tune files name them."""
+    _, qkv, first, second = problems_of(shape, [m], NAMES[dtype])
+    return [qkv] if kind == "qkv" else [first, second]
 
 
 @contextlib.contextmanager
@@ -81,8 +65,8 @@ class Block:
         best: dict[str, str] = {}
         records = []
         for turn in range(options.passes):
-            for product in products(self.kind, self.shape):
-                key = product.key(self.dtype, m)
+            for product in products(self.kind, self.shape, m, self.dtype):
+                key = product.key
                 others = {name: tile for name, tile in best.items() if name != key}
                 captured = {} if turn else {name: self.graph(name, x, times) for name in PEERS}
                 for tile in (SHIPPED, *_C.tune_tiles(key, 0)):

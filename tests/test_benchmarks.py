@@ -14,6 +14,7 @@ import contenders
 import gpu_blocks
 import gpu_gemm
 import gpu_norms
+import gpu_tiles
 import graphs
 import report
 from shapes import Shape
@@ -212,3 +213,17 @@ def test_plot_writes_an_svg(monkeypatch, tmp_path):
     assert "gpt2-xl MLP" in text
     assert "Postlude, bound" in text
     assert not any(line != line.rstrip() for line in text.splitlines())
+
+
+def test_the_products_of_a_block_in_order():
+    keys = {
+        kind: [
+            one.key.partition(" m=16 ")[2]
+            for one in gpu_tiles.products(kind, SHAPES["llama"], 16, "fp16")
+        ]
+        for kind in contenders.KINDS
+    }
+    assert keys == {
+        "mlp": ["n=96 k=64 epilogue=gated", "n=64 k=96 epilogue=residual"],
+        "qkv": ["n=128 k=64 epilogue=scaled"],
+    }

@@ -1,4 +1,4 @@
-"""A call of an operation as an XLA custom call: its targets, its attributes, its layouts."""
+"""A call of an operation as an XLA custom call: its targets, its attributes, how weights lie."""
 
 from __future__ import annotations
 

@@ -42,8 +42,8 @@ struct BlockTile {
   static_assert(sizeof(Header) <= header_bytes, "fits");
 };
 
-// x on wgmma's side of 64: two warpgroups, each with half the rows, or of a tile of 64 rows half
-// the slots.
+// x on wgmma's side of 64: two warpgroups, each with half the rows or, where that is no multiple of
+// 64, half the slots.
 template <class T, int Rows, int Slots, int Cluster>
 struct BlockShape : BlockTile<T, Rows, Slots, Cluster, 1, 2> {
   using Base = BlockTile<T, Rows, Slots, Cluster, 1, 2>;
