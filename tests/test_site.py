@@ -1,16 +1,18 @@
-"""The pages of the documentation site: their examples run or compile, their tables are those of the
-sources, and the site is built without a warning."""
+"""The pages of the documentation site: their Python and their commands run, their tables are those
+of the sources, and the site is built without a warning."""
 
 import importlib.util
+import json
+import os
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from markdown import blocks, compile_text
+import torch
+from markdown import blocks, commands_of
 from sources import ROOT, cmake_options, environment_variables
 
 from postlude import cli
@@ -46,54 +48,74 @@ def test_python_runs(page, tmp_path, monkeypatch):
         exec(compile(example, page.name, "exec"), names)
 
 
-@pytest.mark.parametrize("page", written_in("cpp"), ids=name)
-@pytest.mark.parametrize("standard", ["c++17", "c++20"])
-def test_cpp_compiles(page, standard):
-    """All blocks of a page as one program."""
-    compile_text("\n".join(blocks(page, "cpp")), standard)
-
-
-@pytest.mark.parametrize("page", written_in("c"), ids=name)
-def test_c_compiles(page):
-    compile_text("\n".join(blocks(page, "c")), "c99")
-
-
-def commands_of(page: Path) -> list[list[str]]:
-    """The words of every command in the page's blocks of sh."""
-    lines = [line for block in blocks(page, "sh") for line in block.splitlines()]
-    parts = [part for line in lines for part in line.split("&&")]
-    return [words for part in parts if (words := shlex.split(part, comments=True))]
+# What a command that measures is given besides, so that it measures little.
+LITTLE = {
+    "bench": ["--m", "1", "--rounds", "1"],
+    "demo": ["--rounds", "1"],
+    "tune": ["--m", "16", "--rounds", "1"],
+}
+CONFIG = {"model_type": "llama", "hidden_size": 512, "intermediate_size": 768}
+CONFIG.update({"num_attention_heads": 8, "num_key_value_heads": 4, "rms_norm_eps": 1e-6})
 
 
 @pytest.mark.parametrize("page", written_in("sh"), ids=name)
-def test_commands_are_taken(page, capsys):
-    """The command takes every option that it is shown with; what measures nothing also runs. The
-    builds that CMake is shown with are those of tests/test_install.py."""
+def test_commands_run(page, device, tmp_path, monkeypatch):
+    """In order and in one folder, with the model that they name; each on the device that it needs.
+    What needs a GPU is refused in one line where there is none. The builds that CMake is shown with
+    are run by tests/test_install.py."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "python"))
+    monkeypatch.setenv("PWD", str(tmp_path))
+    config = tmp_path / "path" / "to" / "config.json"
+    config.parent.mkdir(parents=True)
+    config.write_text(json.dumps(CONFIG))
     for program, *arguments in commands_of(page):
-        if program == "postlude":
-            cli.make_parser().parse_args(arguments)
-            if arguments[0] in {"info", "explain"} and "cuda" not in arguments:
-                assert cli.main(arguments) == 0, arguments
-                assert capsys.readouterr().out
-        elif program == "cmake":
+        if program == "cmake":
             given = {word[2:].partition("=")[0] for word in arguments if word.startswith("-D")}
             assert given <= cmake_options(), arguments
+        elif program == "export":
+            variable, _, value = arguments[0].partition("=")
+            assert variable in table("Environment variables")
+            monkeypatch.setenv(variable, os.path.expandvars(value))
         else:
-            assert program == "export", program
-            assert arguments[0].partition("=")[0] in table("Environment variables")
+            assert program == "postlude", program
+            cli.make_parser().parse_args(arguments)  # as they stand
+            run_command(arguments, device, tmp_path)
+    if device == "cuda" and page.name == "command_line.md":
+        assert (tmp_path / "results.png").is_file() and (tmp_path / "results.json").is_file()
+        assert (tmp_path / "h200.tune").read_text().startswith("postlude tune file 1\n")
+
+
+def run_command(arguments: list[str], device: str, folder: Path) -> None:
+    """Runs `postlude` with these arguments, if that is for this device."""
+    on_gpu = "cuda" in arguments or arguments[0] == "tune"
+    if on_gpu != (device == "cuda") and (device == "cuda" or torch.cuda.is_available()):
+        return
+    command = [sys.executable, "-m", "postlude", *arguments, *LITTLE.get(arguments[0], [])]
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    there = device == "cuda" if on_gpu else arguments != ["--cmake-dir"] or cli.cmake_dir()
+    if there:
+        assert run.returncode == 0 and run.stdout, (arguments, run.stderr)
+    else:
+        assert run.returncode in {1, 2} and run.stderr.count("\n") == 1, (arguments, run.stderr)
 
 
 def test_no_block_of_code_goes_untested():
-    """Each is in a language that a test above runs, or in one of these: tests/test_install.py
-    builds with the blocks of CMake, tests/test_deepspeed_docs.py runs the diff, text is no code."""
-    elsewhere = {"cmake": ["guides/cpp.md"], "diff": ["deepspeed.md"]}
+    """Each is in a language that a test above runs, or in one of these: tests/test_page_programs.py
+    builds and runs all of C and C++, and by the blocks of CMake; tests/test_deepspeed_docs.py
+    applies the diff; text is no code."""
+    elsewhere = {
+        "cpp": ["command_line.md", "guides/cpp.md"],
+        "c": ["command_line.md", "guides/cpp.md"],
+        "cmake": ["guides/cpp.md"],
+        "diff": ["deepspeed.md"],
+    }
     for language, pages in elsewhere.items():
         assert [name(page) for page in written_in(language)] == pages
     for page in PAGES:
         fences = re.findall(r"^```(.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
         languages, ends = fences[::2], fences[1::2]
         assert len(languages) == len(ends) and not any(ends), page
-        assert set(languages) <= {"python", "cpp", "c", "sh", "text", *elsewhere}, page
+        assert set(languages) <= {"python", "sh", "text", *elsewhere}, page
 
 
 def table(title: str) -> list[str]:
