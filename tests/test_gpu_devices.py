@@ -1,4 +1,5 @@
-"""What a Context says of a GPU that is not there; collected on GPU machines only."""
+"""What a Context says of a GPU that is not there, or that its build has no code for; collected on
+GPU machines only."""
 
 import os
 import re
@@ -42,3 +43,19 @@ def test_no_gpu_at_all():
         "no CUDA-capable device is detected"
     )
     assert run.stdout.splitlines() == [words, words]
+
+
+def test_a_build_without_code_for_the_gpu():
+    """The driver is told to take no machine code, and what is for sm_90a has nothing else."""
+    (architectures,) = re.findall(r"architectures (.*), CUTLASS", _C.show_config())
+    if torch.cuda.get_device_capability() != (9, 0) or "90a-real" not in architectures:
+        pytest.skip("this GPU needs nothing of which this build has machine code alone")
+    run = subprocess.run(
+        [sys.executable, "-c", HIDDEN],
+        env={**os.environ, "CUDA_FORCE_PTX_JIT": "1", "CUDA_CACHE_DISABLE": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    said = f"[Context] device: it is sm_90, and this build holds code for {architectures} only"
+    assert run.stdout.splitlines() == [said, said]

@@ -65,13 +65,7 @@ void load_kernels(cuda::DeviceState& device) {
     cuda::load_copy();
     cuda::load_quantize();
   } catch (const CudaError& error) {
-    if (error.code() != cudaErrorNoKernelImageForDevice &&
-        error.code() != cudaErrorInvalidDeviceFunction) {
-      throw;
-    }
-    throw CudaError("[Context] device: it is sm_" + std::to_string(sm) +
-                        ", and this build holds code for " POSTLUDE_CUDA_ARCHITECTURES " only",
-                    error.code());
+    throw cuda::load_error(error, sm, POSTLUDE_CUDA_ARCHITECTURES);
   }
 }
 

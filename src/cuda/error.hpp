@@ -1,4 +1,4 @@
-// check: turns the status of a CUDA call into a CudaError that names the call.
+// check and load_error: what a CUDA call's status becomes for the caller of an op.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -20,6 +20,18 @@ inline void check(cudaError_t status, const char* call) {
   throw CudaError(std::string(call) + " failed: " + cudaGetErrorString(status) + " (" +
                       cudaGetErrorName(status) + ")",
                   static_cast<int>(status));
+}
+
+// What a Context throws where its kernels could not be loaded: where the build has no code for the
+// device, that it is sm_`sm` and what there is code for; else the error as it came.
+inline CudaError load_error(const CudaError& error, int sm, const char* architectures) {
+  if (error.code() != cudaErrorNoKernelImageForDevice &&
+      error.code() != cudaErrorInvalidDeviceFunction) {
+    return error;
+  }
+  return CudaError("[Context] device: it is sm_" + std::to_string(sm) +
+                       ", and this build holds code for " + architectures + " only",
+                   error.code());
 }
 
 }  // namespace cuda
