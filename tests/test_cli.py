@@ -43,6 +43,23 @@ def test_info_is_what_the_library_says(capsys, monkeypatch):
         assert isinstance(found["gpus"], str) or found["gpus"] == []
 
 
+def test_info_says_what_the_driver_answers(monkeypatch):
+    """Where it cannot start, as in a container without a GPU, and where there is none."""
+
+    class Driver:
+        cuInit = staticmethod(lambda flags: 999)
+
+    def missing(name):
+        raise OSError(f"{name}: cannot open shared object file")
+
+    for found, said in (
+        (lambda name: Driver, "the CUDA driver answers with error 999"),
+        (missing, "no CUDA driver"),
+    ):
+        monkeypatch.setattr(info.ctypes, "CDLL", found)
+        assert info.gpus() == said
+
+
 def test_info_knows_every_variable_that_the_sources_read():
     read = environment_variables("src", "python")
     assert read == set(info.ENVIRONMENT)

@@ -180,3 +180,13 @@ def test_errors(device):
         mlp.inter_w, mlp.output_w = bare(mlp.inter_w), bare(mlp.output_w)
         with pytest.raises(ValueError, match=rf"\[DeepSpeedMLP\] {message}"):
             case.run(mlp)
+    # Of 2 checkpoints, one beside the other.
+    options = {"q_scales": torch.ones(4, 64, device=device), "q_groups": 16, "merge_count": 2}
+    mlp = DeepSpeedMLP(support.config(torch.int8, 40, 32), **options).to(device)
+    case = support.case(mlp.config, mlp, (3,), device)
+    mlp.inter_w, mlp.output_w = bare(mlp.inter_w), bare(mlp.output_w)
+    words = (
+        r"q_scales of output_w: .* that 16 groups of rows and 2 merged parts divide, got \(40, 32\)"
+    )
+    with pytest.raises(ValueError, match=rf"\[DeepSpeedMLP\] {words}"):
+        case.run(mlp)

@@ -275,6 +275,11 @@ def test_errors_name_op_and_argument(device):
     config.norm_type = support.NormType.LayerNorm
     mlp.inter_w = None
     refused(r"\[DeepSpeedMLP\] inter_w: expected a weight, or inter_up_w and", a, r, None, ba)
+    halves = torch.ones(2, 4, 8, device=device)
+    mlp.inter_up_w, mlp.inter_gate_w = (torch.nn.Parameter(half, False) for half in halves)
+    mlp.inter_up_b = torch.nn.Parameter(torch.ones(4, device=device), False)
+    words = "expected a bias just where inter_up_b is one, got NoneType beside Parameter$"
+    refused(rf"\[DeepSpeedMLP\] inter_gate_b: {words}", a, r, None, ba)
     with pytest.raises(ValueError, match=r"\[DeepSpeedMLP\] config.mp_size: expected a divisor"):
         DeepSpeedMLP(support.config(inner=6, mp_size=4))
     with pytest.raises(ValueError, match=r"\[DeepSpeedMLP\] merge_count: expected a power of 2"):

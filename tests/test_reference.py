@@ -195,17 +195,20 @@ def test_residual_add_post_ln_and_absent_terms():
     assert reference.residual_add(h, r, form="parallel", mp_size=4).tolist() == [3.5, 3.5]
 
 
+NO_ATTENTION = "form 'post_ln' takes no attention_output and no attention_bias"
+
+
 @pytest.mark.parametrize(
-    "options",
+    ("options", "said"),
     [
-        {"form": "post"},
-        {"form": "pre_ln", "mp_size": 0},
-        {"form": "post_ln", "attention_output": torch.ones(2)},
-        {"form": "post_ln", "attention_bias": torch.ones(2)},
+        ({"form": "post"}, "form: expected 'pre_ln', 'post_ln' or 'parallel', got 'post'"),
+        ({"form": "pre_ln", "mp_size": 0}, "mp_size: expected at least 1, got 0"),
+        ({"form": "post_ln", "attention_output": torch.ones(2)}, NO_ATTENTION),
+        ({"form": "post_ln", "attention_bias": torch.ones(2)}, NO_ATTENTION),
     ],
 )
-def test_residual_add_refuses(options):
-    with pytest.raises(ValueError, match=r"\[reference\]"):
+def test_residual_add_refuses(options, said):
+    with pytest.raises(ValueError, match=rf"^\[reference\] {said}$"):
         reference.residual_add(torch.ones(2), torch.ones(2), **options)
 
 
@@ -241,18 +244,18 @@ def test_dequantized_weight_is_within_half_a_step(options, dtype):
 
 
 @pytest.mark.parametrize(
-    "options",
+    ("options", "said"),
     [
-        {"group": "rows", "groups": 5},
-        {"group": "rows"},
-        {"group": "k", "group_size": 5},
-        {"group": "k"},
-        {"group": "columns"},
-        {"group": "rows", "groups": 1, "bits": 4},
+        ({"group": "rows", "groups": 5}, "groups: expected a divisor of 4 rows, got 5"),
+        ({"group": "rows"}, "groups: expected a divisor of 4 rows, got None"),
+        ({"group": "k", "group_size": 5}, "group_size: expected a divisor of 6, got 5"),
+        ({"group": "k"}, "group_size: expected a divisor of 6, got None"),
+        ({"group": "columns"}, "group: expected 'rows' or 'k', got 'columns'"),
+        ({"group": "rows", "groups": 1, "bits": 4}, "bits: expected 8, got 4"),
     ],
 )
-def test_quantize_refuses(options):
-    with pytest.raises(ValueError, match=r"\[reference\]"):
+def test_quantize_refuses(options, said):
+    with pytest.raises(ValueError, match=rf"^\[reference\] {said}$"):
         reference.quantize_weight(torch.zeros(4, 6), **options)
 
 

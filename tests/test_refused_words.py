@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import postlude
-from postlude import RMSNorm, nn, ops
+from postlude import RMSNorm, _interop, nn, ops
 from postlude.cli.tensors import ManagedTensor, capsule_of
 from postlude.nn import _parts
 
@@ -102,6 +102,9 @@ VALUE_ERRORS = {
     "[linear] out: expected an output whose elements do not overlap, got *": lambda: ops.linear(
         X, W, out=torch.zeros(1, 24).expand(5, 24)
     ),
+    f"[linear] stream: expected an int of 64 bits, got {1 << 70}": lambda: ops.linear(
+        X, W, stream=1 << 70
+    ),
     "[linear] weight: expected a Weight packed with gated=True, got one packed with gated=False": (
         lambda: ops.linear(X, ops.pack_weight(W), gated=True)
     ),
@@ -153,6 +156,22 @@ def test_an_intermediate_result_too_large_for_any_memory():
     words = r"^\[workspace\] intermediate: expected at most 2\^60 elements, got "
     with pytest.raises(postlude.Unsupported, match=f"{words}{1 << 40} rows of {1 << 21}$"):
         postlude.explain("mlp", x, weight_in, weight_in.t(), activation="relu")
+
+
+def test_arrays_of_numpy_that_dlpack_does_not_take():
+    """Before NumPy 2.1 it lends no read-only array, and never bfloat16, which ml_dtypes adds."""
+
+    class Old(np.ndarray):
+        def __dlpack__(self, *, stream=None):
+            return np.asarray(self).__dlpack__(stream=stream)
+
+    array = X.numpy().copy().view(Old)
+    array.flags.writeable = False
+    adapter = _interop._numpy()
+    with pytest.raises(BufferError, match=r"^it is read-only$"):
+        adapter.export(array, True, None)
+    with pytest.raises(TypeError, match=r"^NumPy exchanges no bfloat16$"):
+        adapter.empty((2, 3), "bfloat16", "cpu")
 
 
 @pytest.mark.parametrize("op", ["linear", "qkv", "mlp"])

@@ -44,25 +44,25 @@ def test_tables_of_two_processes_are_merged(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("content", "words"),
     [
-        b"",
-        b"{",
-        b"\xff\xfe",
-        b"[]",
-        b"{}",
-        b'{"format": 99, "entries": {}}',
-        b'{"format": 1, "entries": []}',
-        b'{"format": 1, "entries": {"a": 1}}',
-        b'{"format": 1, "entries": {"a": {"choice": ["x"]}}}',
-        b'{"format": 1, "entries": {"a": {"choice": [1.5, true]}}}',
-        b"[" * 100_000,
+        (b"", ""),
+        (b"{", ""),
+        (b"\xff\xfe", ""),
+        (b"[]", "expected an object of format 1"),
+        (b"{}", "expected an object of format 1"),
+        (b'{"format": 99, "entries": {}}', "expected an object of format 1"),
+        (b'{"format": 1, "entries": []}', "expected entries"),
+        (b'{"format": 1, "entries": {"a": 1}}', "a choice of integers for 'a'"),
+        (b'{"format": 1, "entries": {"a": {"choice": ["x"]}}}', "a choice of integers for 'a'"),
+        (b'{"format": 1, "entries": {"a": {"choice": [1.5, true]}}}', "a choice of integers"),
+        (b"[" * 100_000, ""),
     ],
 )
-def test_a_corrupt_file_is_ignored_with_a_warning_and_rewritten(content, tmp_path):
+def test_a_corrupt_file_is_ignored_with_a_warning_and_rewritten(content, words, tmp_path):
     (tmp_path / table.FILE).write_bytes(content)
     broken = Table(tmp_path)
-    with pytest.warns(RuntimeWarning, match=r"triton\.json .* ignored") as said:
+    with pytest.warns(RuntimeWarning, match=rf"triton\.json .*{words}.* ignored") as said:
         assert broken.get(KEY) is None
         broken.put(KEY, CHOICE, 1.0)
         assert broken.get("another") is None
@@ -119,7 +119,8 @@ def test_no_home_directory(monkeypatch):
     assert table.cache_directory() is None
     memory = Table(None)
     assert memory.get(KEY) is None
-    with pytest.warns(RuntimeWarning, match="POSTLUDE_CACHE_DIR"):
+    words = "there is no home directory, and POSTLUDE_CACHE_DIR is not set"
+    with pytest.warns(RuntimeWarning, match=words):
         memory.put(KEY, CHOICE, 1.0)
     assert memory.get(KEY) == CHOICE
 

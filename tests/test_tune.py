@@ -2,6 +2,8 @@
 second run can harm, and errors of one line."""
 
 import contextlib
+import errno
+import fcntl
 import itertools
 import os
 import signal
@@ -200,6 +202,28 @@ def test_a_lock_that_is_held_is_waited_for(tmp_path):
             pass
     other.join()
     assert inside
+
+
+def test_a_lock_that_cannot_be_had_says_why(tmp_path, monkeypatch):
+    def locked():
+        with pytest.raises(OSError) as caught, _files.turn(tmp_path / "lock", 0.0, required=True):
+            pass
+        with _files.turn(tmp_path / "lock", 0.0, required=False):  # goes on without
+            return str(caught.value)
+
+    def refuse(descriptor, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    start = f"{tmp_path}/lock cannot be locked: "
+    with monkeypatch.context() as patch:
+        patch.setattr(fcntl, "flock", refuse)
+        errors = [locked()]
+    monkeypatch.setitem(sys.modules, "fcntl", None)  # its import fails
+    errors.append(locked())
+    assert errors == [
+        f"{start}its file system says [Errno {errno.ENOLCK}] No locks available",
+        f"{start}this system has no POSIX locks",
+    ]
 
 
 # What is kept.
