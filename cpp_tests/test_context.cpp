@@ -320,6 +320,23 @@ TEST(Device, AContextOutlivesItsStream) {
   context.release();
   EXPECT_EQ(context.workspace_bytes(), 0u);
 }
+
+TEST(Device, MemoryThatAGpuLacksIsAnErrorWithItsSize) {
+  if (devices().size() < 2) GTEST_SKIP() << "no GPU";
+  Context context(Device{DeviceType::cuda, 0});
+  try {
+    context.reserve(std::size_t{1} << 50);
+    ADD_FAILURE() << "a GPU of a petabyte";
+  } catch (const CudaError& error) {
+    const std::string text = error.what();
+    EXPECT_EQ(text.rfind("cudaMalloc of 11258999068426", 0), 0u) << text;
+    EXPECT_NE(text.find(" bytes failed: out of memory (cudaErrorMemoryAllocation)"),
+              std::string::npos)
+        << text;
+  }
+  context.reserve(1 << 20);  // what failed is not reported again
+  EXPECT_GE(context.workspace_bytes(), std::size_t{1} << 20);
+}
 #endif
 
 TEST(Device, AMissingBackendIsRefused) {

@@ -379,6 +379,31 @@ TEST_P(ErrorTest, AnotherDevice) {
   });
 }
 
+TEST_P(ErrorTest, PartsOfAPreparedWeight) {
+  const Device elsewhere{device().type == DeviceType::cpu ? DeviceType::cuda : DeviceType::cpu, 0};
+  const std::vector<std::string> both = {to_string(device()), to_string(elsewhere)};
+  const void* data = x_.view().data();  // of either device, as nothing reads it
+  const DType other = dtype() == DType::f16 ? DType::bf16 : DType::f16;
+  Context context(device());
+  const auto pack = [&](const std::string& argument, const std::vector<std::string>& parts,
+                        const Norm& norm) {
+    PackOptions options;
+    options.norm = norm;
+    expect_refused("pack_weight", argument, parts,
+                   [&] { api::pack_weight(weight_, options, context); });
+  };
+  pack("norm.weight", {"(6,)", "(7,)"}, Norm::rms(vector(7, dtype()), 1e-5f));
+  pack("norm.weight", both, Norm::rms(TensorView(data, dtype(), {6}, elsewhere), 1e-5f));
+  pack("norm.bias", {std::string("expected ") + to_string(dtype()), to_string(other)},
+       Norm::layer(vector(6, dtype()), vector(6, other), 1e-5f));
+  const TensorView q(data, DType::i8, {2, 4}, elsewhere), scales(data, DType::f32, {2}, elsewhere);
+  expect_refused("borrow_quantized", "scales", both, [&] {
+    api::borrow_quantized(q, TensorView(data, DType::f32, {2}, device()), Grouping::rows);
+  });
+  const Weight weight = api::borrow_quantized(q, scales, Grouping::rows);
+  expect_refused("Weight.unpack", "context", both, [&] { api::unpack(weight, q, context); });
+}
+
 }  // namespace
 }  // namespace test
 }  // namespace postlude

@@ -33,8 +33,8 @@ void check_parameter(const char* op, const char* argument, const TensorView& par
     fail(op, argument, "contiguous shape (" + std::to_string(k) + ",)", to_string(parameter));
   }
   if (parameter.dtype() != weight.dtype() && parameter.dtype() != DType::f32) {
-    fail(op, argument, std::string(to_string(weight.dtype())) + " or float32",
-         to_string(parameter.dtype()));
+    const std::string same = weight.dtype() == DType::f32 ? "" : " or float32";
+    fail(op, argument, to_string(weight.dtype()) + same, to_string(parameter.dtype()));
   }
   if (parameter.device() != weight.device()) {
     fail(op, argument, "a tensor on " + to_string(weight.device()), to_string(parameter));

@@ -145,6 +145,7 @@ TYPE_ERRORS = {
     "[linear] activation: expected *str*, got *int*": lambda: ops.linear(X, W, activation=1),
     "[linear] gated: expected *True or False*, got *int*": lambda: ops.linear(X, W, gated=2),
     "[linear] alpha: expected *a number*, got *str*": lambda: ops.linear(X, W, alpha="1"),
+    "[linear] alpha: expected a number, got complex": lambda: ops.linear(X, W, alpha=1j),
     "[linear] stream: expected *int*, got *str*": lambda: ops.linear(X, W, stream="s"),
     "[linear] batch_invariant: expected *True or False*, got *None*": lambda: ops.linear(
         X, W, batch_invariant=None

@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.metadata
+import os
 import re
 import shutil
 import subprocess
@@ -73,6 +74,43 @@ def test_a_checkout_that_is_not_built(tmp_path):
         "ImportError: postlude's compiled core is missing: install the wheel with "
         "'pip install postlude', or build this checkout with 'make build'"
     )
+
+
+CALL = """
+import numpy
+from postlude import ops
+try:
+    ops.linear(numpy.ones((7, 33), "float32"), numpy.ones((40, 33), "float32"))
+except (ValueError, RuntimeError) as error:
+    print(type(error).__name__, error)
+"""
+
+
+def said_by_a_call(**environment):
+    command = [sys.executable, "-c", CALL]
+    return subprocess.run(
+        command, env={**os.environ, **environment}, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
+
+
+def test_vector_code_that_the_machine_lacks():
+    said = said_by_a_call(POSTLUDE_CPU_ISA="avx9")
+    words = (
+        r"ValueError \[environment\] POSTLUDE_CPU_ISA: expected one of baseline\b.*, got 'avx9'\n"
+    )
+    assert re.fullmatch(words, said), said
+    assert said_by_a_call(POSTLUDE_CPU_ISA="baseline") == ""
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
+def test_a_onednn_that_fails(tmp_path):
+    """One that refuses to run what it has made, put ahead of the real one."""
+    library = tmp_path / "failing.so"
+    source = "int dnnl_primitive_execute(void) { return 5; }"
+    command = ["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", library]
+    subprocess.run(command, input=source, text=True, check=True)
+    said = said_by_a_call(LD_PRELOAD=str(library))
+    assert said.startswith("RuntimeError [linear] oneDNN failed to execute gemm m=7 n=40 k=33"), said
 
 
 def line_of(capsys, *arguments):
