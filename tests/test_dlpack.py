@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import re
 import subprocess
 import sys
 import weakref
@@ -246,6 +247,21 @@ def test_a_framework_of_dlpack_alone(versioned):
     np.testing.assert_array_equal(packed.unpack().array, W)
     op = ops.Linear(w, Plain(B.copy()), pack=False)
     np.testing.assert_array_equal(op(x).array, ops.linear(X, W, B))
+
+
+def test_a_framework_that_makes_no_tensors_on_a_gpu(device):
+    """On the CPU an output is our own memory; on a GPU it must be given."""
+    x, w = (Plain(torch.from_numpy(array).to(device)) for array in (X, W))
+    expected = ops.linear(x.array, w.array)
+    if device == "cpu":
+        assert torch.equal(torch.from_numpy(ops.linear(x, w).array), expected)
+    else:
+        words = "a tensor to write to (this framework gives no way to make one on a GPU), got none"
+        with pytest.raises(ValueError, match=re.escape(f"[linear] out: expected {words}")):
+            ops.linear(x, w)
+    out = Plain(torch.empty_like(expected))
+    assert ops.linear(x, w, out=out) is out
+    assert torch.equal(out.array, expected)
 
 
 def test_capsules():

@@ -110,7 +110,9 @@ def test_a_onednn_that_fails(tmp_path):
     command = ["cc", "-shared", "-fPIC", "-x", "c", "-", "-o", library]
     subprocess.run(command, input=source, text=True, check=True)
     said = said_by_a_call(LD_PRELOAD=str(library))
-    assert said.startswith("RuntimeError [linear] oneDNN failed to execute gemm m=7 n=40 k=33"), said
+    assert said.startswith("RuntimeError [linear] oneDNN failed to execute gemm m=7 n=40 k=33"), (
+        said
+    )
 
 
 def line_of(capsys, *arguments):
