@@ -190,6 +190,7 @@ TEST_P(CApiTest, ContextsSayWhatTheyHold) {
   EXPECT_EQ(postlude_context_set_stream(context(), stream), POSTLUDE_OK);
   EXPECT_EQ(postlude_context_set_batch_invariant(context(), 2), POSTLUDE_OK);
   EXPECT_EQ(postlude_context_set_weights_static(context(), 0), POSTLUDE_OK);
+  EXPECT_EQ(postlude_context_set_allow_tf32(context(), 1), POSTLUDE_OK);
   postlude_context_info info;
   info.struct_size = sizeof info;
   ASSERT_EQ(postlude_context_get_info(context(), &info), POSTLUDE_OK);
@@ -200,6 +201,7 @@ TEST_P(CApiTest, ContextsSayWhatTheyHold) {
   EXPECT_EQ(info.workspace_bytes, std::size_t{1} << 20);
   EXPECT_EQ(info.batch_invariant, 1);
   EXPECT_EQ(info.weights_static, 0);
+  EXPECT_EQ(info.allow_tf32, 1);
   EXPECT_EQ(postlude_context_set_stream(context(), nullptr), POSTLUDE_OK);
   EXPECT_EQ(postlude_context_release(context()), POSTLUDE_OK);
   ASSERT_EQ(postlude_context_get_info(context(), &info), POSTLUDE_OK);

@@ -19,7 +19,8 @@ CHECK(pack_size, sizeof(postlude_pack_options) == 24);
 CHECK(quantize_size, sizeof(postlude_quantize_options) == 32);
 CHECK(context_size, offsetof(postlude_context_info, weights_static) == 36 &&
                         offsetof(postlude_context_info, tune_entries) == 40 &&
-                        sizeof(postlude_context_info) == 48);
+                        offsetof(postlude_context_info, allow_tf32) == 48 &&
+                        sizeof(postlude_context_info) == 56);
 CHECK(weight_size, sizeof(postlude_weight_info) == 56);
 CHECK(linear_size, offsetof(postlude_linear_params, activation) == 80 &&
                        offsetof(postlude_linear_params, out_dtype) == 100 &&

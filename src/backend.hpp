@@ -40,6 +40,7 @@ class ContextState {
   std::shared_ptr<void> owned_workspace;
   bool batch_invariant = false;
   bool weights_static = true;
+  bool allow_tf32 = false;
   std::unique_ptr<BackendState> backend_state;
   std::shared_ptr<const Tuning> tuning;  // null: no tune table
 };

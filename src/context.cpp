@@ -88,6 +88,8 @@ TuneTable Context::tune_table() const {
 }
 bool Context::weights_static() const { return state_->weights_static; }
 void Context::set_weights_static(bool value) { state_->weights_static = value; }
+bool Context::allow_tf32() const { return state_->allow_tf32; }
+void Context::set_allow_tf32(bool value) { state_->allow_tf32 = value; }
 
 }  // namespace v1
 

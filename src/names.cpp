@@ -143,6 +143,7 @@ std::string to_string(const Gemm& g) {
   s << ']';
   if (g.batch_invariant) s << " batch_invariant";
   if (!g.weights_static) s << " weights_static=false";
+  if (g.allow_tf32) s << " allow_tf32";
   if (g.norm) s << " of " << to_string(*g.norm);
   return s.str();
 }

@@ -164,6 +164,7 @@ Gemm base_gemm(const char* op, const Builder& b, const Rows& x, const WeightRef&
   g.gated = gated;
   g.batch_invariant = b.context().batch_invariant;
   g.weights_static = b.context().weights_static;
+  g.allow_tf32 = b.context().allow_tf32;
   return g;
 }
 

@@ -86,6 +86,7 @@ struct Gemm {
   Rows out;
   bool batch_invariant = false;
   bool weights_static = true;  // see Context::set_weights_static
+  bool allow_tf32 = false;     // see Context::set_allow_tf32
   int tile = -1;  // by a tune file: see GemmKernel::tile_number; -1: the kernel's own choice
   // Where present x is its input, and what is multiplied is norm(x): see GemmKernel::takes_norm.
   std::optional<NormCall> norm;

@@ -64,6 +64,15 @@ class POSTLUDE_API Context {
   bool weights_static() const;
   void set_weights_static(bool value);
 
+  // True: on a GPU, products of float32 may be made of one TF32 product instead of three. Their
+  // operands are rounded to TF32's 11 bits, to the nearest, ties away from zero; sums are float32
+  // all the same. So each product may be off by 2^-10 of its size, instead of about 2^-21. False by
+  // default, whatever other libraries are allowed. No effect on other dtypes, on the CPU, and where
+  // a kernel multiplies in float32, as for few rows. The same call still gives the same bits, and
+  // batch_invariant holds.
+  bool allow_tf32() const;
+  void set_allow_tf32(bool value);
+
   // Tiles that `postlude tune` found faster than those which the library would choose, for the
   // problems that the table has; see postlude/tuning.hpp. A new Context of a GPU has that of the
   // file which POSTLUDE_TUNE_FILE names in the environment, else none; an empty table takes it off

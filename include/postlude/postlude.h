@@ -150,11 +150,13 @@ POSTLUDE_API postlude_status postlude_context_set_workspace(postlude_context* co
 POSTLUDE_API postlude_status postlude_context_reserve(postlude_context* context, size_t bytes);
 // Frees what reserve holds.
 POSTLUDE_API postlude_status postlude_context_release(postlude_context* context);
-// See postlude::Context; by default 0 and 1.
+// See postlude::Context; by default 0, 1 and 0.
 POSTLUDE_API postlude_status postlude_context_set_batch_invariant(postlude_context* context,
                                                                   int32_t value);
 POSTLUDE_API postlude_status postlude_context_set_weights_static(postlude_context* context,
                                                                  int32_t value);
+POSTLUDE_API postlude_status postlude_context_set_allow_tf32(postlude_context* context,
+                                                             int32_t value);
 // The tiles of a file of `postlude tune`: see postlude::Context::set_tune_table and
 // postlude/tuning.hpp. NULL takes them off again, POSTLUDE_TUNE_FILE's too.
 POSTLUDE_API postlude_status postlude_context_load_tune_file(postlude_context* context,
@@ -169,6 +171,7 @@ typedef struct postlude_context_info {
   int32_t batch_invariant;
   int32_t weights_static;
   size_t tune_entries;  // of its tune file; 0 without one
+  int32_t allow_tf32;
 } postlude_context_info;
 
 // Fills the first struct_size bytes, a member of *info that the caller sets.

@@ -56,6 +56,10 @@ postlude_status postlude_context_set_weights_static(postlude_context* context, i
       [&] { context_of("context_set_weights_static", context).set_weights_static(value != 0); });
 }
 
+postlude_status postlude_context_set_allow_tf32(postlude_context* context, int32_t value) {
+  return guarded([&] { context_of("context_set_allow_tf32", context).set_allow_tf32(value != 0); });
+}
+
 postlude_status postlude_context_load_tune_file(postlude_context* context, const char* path) {
   return guarded([&] {
     Context& c = context_of("context_load_tune_file", context);
@@ -76,6 +80,7 @@ postlude_status postlude_context_get_info(const postlude_context* context,
     values.batch_invariant = c.batch_invariant() ? 1 : 0;
     values.weights_static = c.weights_static() ? 1 : 0;
     values.tune_entries = c.tune_table().size();
+    values.allow_tf32 = c.allow_tf32() ? 1 : 0;
     write_info({op, "info"}, info, values);
   });
 }

@@ -33,6 +33,13 @@ __device__ inline __half from_float<__half>(float v) {
   return __float2half_rn(v);
 }
 
+// The float of these bits for tensor cores, which ignore the bits that TF32 lacks: to them it is
+// the nearest TF32 number, ties away from zero, as of cvt.rna. What is not finite stays so; a NaN's
+// last bits must not carry into its sign.
+__device__ inline std::uint32_t nearest_tf32(std::uint32_t v) {
+  return fabsf(__uint_as_float(v)) < __uint_as_float(0x7f800000u) ? v + 0x1000u : v;
+}
+
 // The DType of a C++ type.
 template <class T>
 constexpr DType dtype_of() {

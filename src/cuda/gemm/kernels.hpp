@@ -11,11 +11,11 @@ namespace cuda {
 const GemmKernel& gemv_kernel();
 // Hopper's tensor cores fed by TMA, for bf16 and f16; in sm90.cu.
 const GemmKernel& sm90_gemm_kernel();
-// The same for f32, by three TF32 products; in tf32_sm90.cu.
+// The same for f32, by three TF32 products or one; in tf32_sm90.cu.
 const GemmKernel& tf32_sm90_gemm_kernel();
 // Tensor cores through mma.sync, for bf16 and f16; in sm80.cu.
 const GemmKernel& sm80_gemm_kernel();
-// The same for f32, by three TF32 products; in tf32.cu.
+// The same for f32, by three TF32 products or one; in tf32.cu.
 const GemmKernel& tf32_gemm_kernel();
 // Runs anything; in plain.cu.
 const GemmKernel& plain_gemm_kernel();

@@ -57,8 +57,8 @@ class Tf32Gemm final : public GemmKernel {
   std::string describe(const Gemm& gemm, const ContextState& context) const override {
     std::string text;
     with_tile(gemm, device_state(context), [&](auto tile) {
-      text = "tile " + std::to_string(tile.rows) + "x" + std::to_string(tile.slots) +
-             "x32, three TF32 products";
+      text = "tile " + std::to_string(tile.rows) + "x" + std::to_string(tile.slots) + "x32, " +
+             (gemm.allow_tf32 ? "one TF32 product" : "three TF32 products");
     });
     return text;
   }

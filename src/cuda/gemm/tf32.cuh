@@ -1,5 +1,5 @@
-// The tensor-core GEMM for fp32 on sm_80 and later: three TF32 products for each fp32 one, in a
-// multi-stage cp.async pipeline around mma.sync m16n8k8.
+// The tensor-core GEMM for fp32 on sm_80 and later: three TF32 products for each fp32 one, or one
+// where the caller allows it, in a multi-stage cp.async pipeline around mma.sync m16n8k8.
 //
 // TF32 has fp32's exponents and 11 bits of its 24. So x = hi + lo, each a TF32 number, and likewise
 // the weight w:
@@ -18,6 +18,8 @@
 // with one, it computes its tile again with a split that minds them and gives all other numbers the
 // same bits.
 //
+// One product is hi(x) * hi(w), the operands rounded to the nearest; all else is the same.
+//
 // A warp computes Rows / 2 rows of x by 32 slots (see epilogue.cuh).
 #pragma once
 
@@ -27,6 +29,7 @@
 #include <cute/arch/mma_sm80.hpp>
 #include <type_traits>
 
+#include "cuda/convert.cuh"
 #include "cuda/epilogue/epilogue.cuh"
 #include "cuda/gemm/tf32.hpp"
 #include "cuda/gemm/tile_copy.cuh"
@@ -222,6 +225,17 @@ __device__ inline void multiply(const Fragments<S>& f, bool first, Sums<S>& part
   add_products<S>(high, high, partial);
 }
 
+// The same with one product.
+template <class S, class Function>
+__device__ inline void multiply_once(const Fragments<S>& f, bool first, Sums<S>& partial,
+                                     Function&& fetch_next) {
+  const auto of_high = [](std::uint32_t x) { return nearest_tf32(x); };
+  const Fragments<S> high = map(f, of_high, of_high);
+  if (first) clear<S>(partial);
+  fetch_next();
+  add_products<S>(high, high, partial);
+}
+
 // The split for all numbers. Those next to the largest are truncated; infinities and NaN are all
 // high, and meet only the other operand's high part, as in fp32: to the low part they are 0.
 enum class Part : std::uint8_t { low, to_low, high };
@@ -282,7 +296,7 @@ struct Operands {
 };
 
 // The sums of a tile. Begins and ends with all stages free.
-template <int Rows, int Slots, bool InOut>
+template <bool OneProduct, int Rows, int Slots, bool InOut>
 __device__ __forceinline__ void add_up(const Operands<Rows, Slots, InOut>& operands,
                                        Sums<Shape<Rows, Slots>>& total) {
   using S = Shape<Rows, Slots>;
@@ -300,7 +314,7 @@ __device__ __forceinline__ void add_up(const Operands<Rows, Slots, InOut>& opera
     const int next = stage + 1 == S::stages ? 0 : stage + 1;
 #pragma unroll
     for (int step = 0; step < steps; ++step) {
-      multiply<S>(fragments[step % 2], step == 0, partial, [&] {
+      const auto fetch_next = [&] {
         if (step + 1 < steps) {
           operands.load(stage, step + 1, fragments[(step + 1) % 2]);
         } else {
@@ -310,7 +324,12 @@ __device__ __forceinline__ void add_up(const Operands<Rows, Slots, InOut>& opera
           __syncthreads();
           operands.load(next, 0, fragments[0]);
         }
-      });
+      };
+      if constexpr (OneProduct) {
+        multiply_once<S>(fragments[step % 2], step == 0, partial, fetch_next);
+      } else {
+        multiply<S>(fragments[step % 2], step == 0, partial, fetch_next);
+      }
     }
     add<S>(partial, total);
     operands.fetch(stage, k0 + S::stages * tile_k);
@@ -336,6 +355,7 @@ __device__ __forceinline__ void add_up_carefully(const TiledArgs& a, const Corne
     clear<S>(partial);
 #pragma unroll 1
     for (int i = 0; i < 3 * steps; ++i) {
+      if (a.one_product && i % 3 != 2) continue;
       Fragments<S> fragments;
       __syncwarp();  // loads and what follows from them are not to be taken out of the loop
       operands.load(0, i / 3, fragments);
@@ -402,7 +422,11 @@ __global__ void __launch_bounds__((Shape<Rows, Slots>::threads), (Shape<Rows, Sl
   }
   __syncthreads();
   Sums<S> sums;
-  add_up(Operands<Rows, Slots, InOut>(a, corner), sums);
+  if (a.one_product) {
+    add_up<true>(Operands<Rows, Slots, InOut>(a, corner), sums);
+  } else {
+    add_up<false>(Operands<Rows, Slots, InOut>(a, corner), sums);
+  }
   if (__syncthreads_or(!all_finite<S>(sums))) add_up_carefully<Rows, Slots, InOut>(a, corner, sums);
 
   const int warp = static_cast<int>(threadIdx.x) / 32;

@@ -104,6 +104,7 @@ Tf32Sm90Args args_of(const Gemm& g, int rows, int split) {
   a.tiles_m = static_cast<int>(tiles.m);
   a.tiles_n = static_cast<int>(tiles.n);
   a.split = split;
+  a.one_product = g.allow_tf32;
   // The loop `scaled` wants the rows' scales in shared memory.
   const EpilogueLoop loop = epilogue_loop(a.epilogue, g.x.dtype);
   a.loop = loop == EpilogueLoop::scaled ? EpilogueLoop::general : loop;
@@ -148,7 +149,8 @@ class Tf32Sm90Gemm final : public GemmKernel {
       text = "tile " + std::to_string(tile.rows) + "x" + std::to_string(tf32_sm90_slots) + "x" +
              std::to_string(tf32_sm90_tile_k) + ", " +
              (c.split > 1 ? "k in " + std::to_string(c.split) + " parts, " : "") +
-             std::to_string(tile.stages) + " stages, three TF32 products";
+             std::to_string(tile.stages) + " stages, " +
+             (g.allow_tf32 ? "one TF32 product" : "three TF32 products");
     });
     return text;
   }

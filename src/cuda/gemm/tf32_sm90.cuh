@@ -1,4 +1,5 @@
-// The Hopper GEMM for fp32: three TF32 products by wgmma for each fp32 one.
+// The Hopper GEMM for fp32: three TF32 products by wgmma for each fp32 one, or one where the caller
+// allows it.
 //
 // A number is hi + lo, each a TF32 number (see tf32.cuh), and
 //
@@ -6,7 +7,8 @@
 //
 // but for lo(x) * lo(w), at most 2^-21 of the product, and of random sign as hi(x) is rounded to
 // the nearest. wgmma takes x from registers, where the warps that multiply split it, and the weight
-// from shared memory, where another warpgroup does: see tf32_sm90_feed.cuh.
+// from shared memory, where another warpgroup does: see tf32_sm90_feed.cuh. One product is that of
+// x and w rounded to the nearest, by the same warps.
 //
 // The tensor cores truncate when they add, which drifts over a long sum. So they add up one tile
 // along k (32), the small terms first; ordinary additions put these partial sums together.
@@ -58,7 +60,7 @@ __device__ __forceinline__ void add_product(const std::uint32_t (&x)[4], std::ui
 using XFragments = std::uint32_t[steps][4];
 
 // A consumer warpgroup: its part of the tile's sums, in registers.
-template <class S>
+template <class S, bool OneProduct>
 __device__ __forceinline__ void multiply(const Place& place, typename S::Header& header,
                                          char* stages, int group, int thread,
                                          float (&total)[S::sums]) {
@@ -93,8 +95,12 @@ __device__ __forceinline__ void multiply(const Place& place, typename S::Header&
     for (int step = 0; step < steps; ++step) {
 #pragma unroll
       for (int e = 0; e < 4; ++e) {
-        high[step][e] = (x[step][e] + half) & kept;
-        low[step][e] = rest(x[step][e], high[step][e]);
+        if constexpr (OneProduct) {
+          high[step][e] = nearest_tf32(x[step][e]);
+        } else {
+          high[step][e] = (x[step][e] + half) & kept;
+          low[step][e] = rest(x[step][e], high[step][e]);
+        }
       }
     }
     const int stage = ring.stage;
@@ -103,14 +109,17 @@ __device__ __forceinline__ void multiply(const Place& place, typename S::Header&
     const std::uint64_t weight_low = weight_high + (weight_bytes >> 4);
     header.split[stage].wait(ring.phase);
     cute::warpgroup_arrive();
+    if constexpr (!OneProduct) {
 #pragma unroll
-    for (int step = 0; step < steps; ++step) {
-      add_product<Wgmma<S>>(low[step], weight_high + 2 * step, partial, step > 0, all);
-      add_product<Wgmma<S>>(high[step], weight_low + 2 * step, partial, true, all);
+      for (int step = 0; step < steps; ++step) {
+        add_product<Wgmma<S>>(low[step], weight_high + 2 * step, partial, step > 0, all);
+        add_product<Wgmma<S>>(high[step], weight_low + 2 * step, partial, true, all);
+      }
     }
 #pragma unroll
     for (int step = 0; step < steps; ++step) {
-      add_product<Wgmma<S>>(high[step], weight_high + 2 * step, partial, true, all);
+      add_product<Wgmma<S>>(high[step], weight_high + 2 * step, partial, !OneProduct || step > 0,
+                            all);
     }
     cute::warpgroup_commit_batch();
     ring.next();
@@ -264,7 +273,11 @@ __global__ void __launch_bounds__(threads, 1)
   float* const tile = reinterpret_cast<float*>(stages);
   if (group == 2) {
     cutlass::arch::warpgroup_reg_dealloc<S::feeder_registers>();
-    feed<S>(a, place, header, stages, thread);
+    if (a.one_product) {
+      feed<S, true>(a, place, header, stages, thread);
+    } else {
+      feed<S, false>(a, place, header, stages, thread);
+    }
     meet();
     if (any_bad(a, header.bad)) meet();
     if (a.split > 1) meet();
@@ -280,7 +293,11 @@ __global__ void __launch_bounds__(threads, 1)
                         consumer);
     }
     float sums[S::sums];
-    multiply<S>(place, header, stages, group, thread, sums);
+    if (a.one_product) {
+      multiply<S, true>(place, header, stages, group, thread, sums);
+    } else {
+      multiply<S, false>(place, header, stages, group, thread, sums);
+    }
     if (!all_finite(sums)) header.bad = 1;
     // Both warpgroups are done with the stages, in whose memory the sums go now.
     cutlass::arch::NamedBarrier::sync(consumers, 1);

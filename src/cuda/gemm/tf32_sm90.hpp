@@ -32,6 +32,7 @@ struct Tf32Sm90Args {
   int tiles_n = 0;
   int raster = 8;                             // row tiles that go through the columns together
   int split = 1;                              // parts of k, one a block of the cluster
+  bool one_product = false;                   // of TF32 for each of fp32, instead of three
   EpilogueLoop loop = EpilogueLoop::general;  // any but `scaled`
   EpilogueArgs epilogue;
 };

@@ -4,6 +4,7 @@
 // wgmma takes the weight from shared memory: hi(w) is the weight as it arrives, as the tensor cores
 // ignore the bits that TF32 lacks, and a third warpgroup writes lo(w) = w - hi(w) next to it. It
 // also starts the copies. An [in, out] weight it turns first, as wgmma reads TF32 along k alone.
+// For one product it writes the rounded weight in the weight's own place instead.
 #pragma once
 
 #include <cutlass/arch/barrier.h>
@@ -12,6 +13,7 @@
 #include <cute/arch/copy_sm90_desc.hpp>
 #include <cute/arch/copy_sm90_tma.hpp>
 
+#include "cuda/convert.cuh"
 #include "cuda/epilogue/epilogue.cuh"
 #include "cuda/gemm/tf32_sm90.hpp"
 
@@ -141,11 +143,12 @@ __device__ inline void fetch(const Tf32Sm90Args& a, typename S::Header& header, 
   cute::SM90_TMA_LOAD_2D::copy(&a.x, barrier, hint, to, k, row);
 }
 
-// Writes lo(w) of a tile of lines along k next to it.
-template <class S>
+// Writes lo(w) of a tile of lines along k next to it; for one product rounds it in its place.
+template <class S, bool OneProduct>
 __device__ __forceinline__ void split_lines(char* weight, int thread) {
   const char* const from = weight + 16 * thread;
-  char* const to = weight + weight_bytes + 16 * thread;
+  char* const to = weight + (OneProduct ? 0 : weight_bytes) + 16 * thread;
+  const auto part = [](std::uint32_t w) { return OneProduct ? nearest_tf32(w) : weight_rest(w); };
   constexpr int pieces = weight_bytes / 16 / warpgroup;
   constexpr int batch = pieces < 4 ? pieces : 4;
 #pragma unroll
@@ -157,16 +160,17 @@ __device__ __forceinline__ void split_lines(char* weight, int thread) {
     }
 #pragma unroll
     for (int i = 0; i < batch; ++i) {
-      *reinterpret_cast<uint4*>(to + (first + i) * 16 * warpgroup) = make_uint4(
-          weight_rest(w[i].x), weight_rest(w[i].y), weight_rest(w[i].z), weight_rest(w[i].w));
+      *reinterpret_cast<uint4*>(to + (first + i) * 16 * warpgroup) =
+          make_uint4(part(w[i].x), part(w[i].y), part(w[i].z), part(w[i].w));
     }
   }
 }
 
 // Turns the boxes of an [in, out] weight into lines along k, in their place, and writes lo(w) next
-// to them. A thread turns squares of 4 by 4. The 8 threads of a quarter of a warp have squares on a
-// diagonal, so that both the rows they read and the lines they write lie in different banks.
-template <class S>
+// to them; for one product rounds them too, and that is all. A thread turns squares of 4 by 4. The
+// 8 threads of a quarter of a warp have squares on a diagonal, so that both the rows they read and
+// the lines they write lie in different banks.
+template <class S, bool OneProduct>
 __device__ __forceinline__ void split_columns(const EpilogueArgs& e, char* weight, int thread) {
   constexpr int squares = weight_bytes / 64 / warpgroup;
   const int four_columns = thread % 8;
@@ -192,9 +196,14 @@ __device__ __forceinline__ void split_columns(const EpilogueArgs& e, char* weigh
     const auto write = [&](int c, std::uint32_t w0, std::uint32_t w1, std::uint32_t w2,
                            std::uint32_t w3) {
       char* const to = weight + (slot + c) * line_bytes + (four_k ^ (slot + c) % 8) * 16;
-      *reinterpret_cast<uint4*>(to) = make_uint4(w0, w1, w2, w3);
-      *reinterpret_cast<uint4*>(to + weight_bytes) =
-          make_uint4(weight_rest(w0), weight_rest(w1), weight_rest(w2), weight_rest(w3));
+      if constexpr (OneProduct) {
+        *reinterpret_cast<uint4*>(to) =
+            make_uint4(nearest_tf32(w0), nearest_tf32(w1), nearest_tf32(w2), nearest_tf32(w3));
+      } else {
+        *reinterpret_cast<uint4*>(to) = make_uint4(w0, w1, w2, w3);
+        *reinterpret_cast<uint4*>(to + weight_bytes) =
+            make_uint4(weight_rest(w0), weight_rest(w1), weight_rest(w2), weight_rest(w3));
+      }
     };
     const uint4(&r)[4] = rows[i];
     write(0, r[0].x, r[1].x, r[2].x, r[3].x);
@@ -205,7 +214,7 @@ __device__ __forceinline__ void split_columns(const EpilogueArgs& e, char* weigh
 }
 
 // The third warpgroup: starts copies, and splits the weights that have arrived.
-template <class S>
+template <class S, bool OneProduct>
 __device__ __forceinline__ void feed(const Tf32Sm90Args& a, const Place& place,
                                      typename S::Header& header, char* stages, int thread) {
   const auto fetch_tile = [&](int stage, int k) {
@@ -229,9 +238,9 @@ __device__ __forceinline__ void feed(const Tf32Sm90Args& a, const Place& place,
     header.full[ring.stage].wait(ring.phase);
     char* const weight = stages + ring.stage * S::stage_bytes + S::x_bytes;
     if constexpr (S::in_out) {
-      split_columns<S>(a.epilogue, weight, thread);
+      split_columns<S, OneProduct>(a.epilogue, weight, thread);
     } else {
-      split_lines<S>(weight, thread);
+      split_lines<S, OneProduct>(weight, thread);
     }
     cutlass::arch::fence_view_async_shared();
     header.split[ring.stage].arrive();

@@ -20,6 +20,7 @@ struct TiledArgs {
   std::int64_t weight_stride = 0;  // of the dimension whose stride is not 1
   bool weight_vector = false;
   std::int64_t k = 0;
+  bool one_product = false;  // of TF32 for each of fp32, instead of three
   std::int64_t tiles_m = 0;
   std::int64_t tiles_n = 0;
   EpilogueArgs epilogue;
@@ -74,6 +75,7 @@ inline TiledArgs tiled_args(const Gemm& gemm, int rows, int slots) {
     a.weight_vector = false;  // the second half's start
   }
   a.k = gemm.k;
+  a.one_product = gemm.allow_tf32;
   a.epilogue = epilogue_args(gemm);
   const TileCount tiles = tiles_of(gemm, rows, slots);
   a.tiles_m = tiles.m;
