@@ -47,6 +47,7 @@ Call::Call(const char* op, nb::handle stream, const OptionArguments& options, Mo
   options_.batch_invariant = flag(options.batch_invariant, "batch_invariant");
   if (options.weights_static.is_valid()) {
     options_.weights_static = flag(options.weights_static, "weights_static");
+    options_.allow_tf32 = flag(options.allow_tf32, "allow_tf32");
   }
 }
 

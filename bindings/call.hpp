@@ -26,7 +26,9 @@ enum class Mode { run, explain };
 // The arguments that become ContextOptions.
 struct OptionArguments {
   nb::handle batch_invariant;
-  nb::handle weights_static = {};  // null: the op takes none
+  // Of the ops that multiply; null for the others.
+  nb::handle weights_static = {};
+  nb::handle allow_tf32 = {};
 };
 
 // An output: its view, and the object that the caller gets for it.

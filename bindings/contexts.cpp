@@ -54,6 +54,7 @@ ContextLease::ContextLease(KeptContext& kept, const ContextOptions& options)
     : kept_(kept), lock_(kept.mutex) {
   kept_.context.set_batch_invariant(options.batch_invariant);
   kept_.context.set_weights_static(options.weights_static);
+  kept_.context.set_allow_tf32(options.allow_tf32);
   if (kept_.context.device().type == DeviceType::cpu) return;
   const TuneTable& wanted = thread_tuning() ? *thread_tuning() : kept_.own_tuning;
   if (wanted.state() != kept_.tuning.state()) {

@@ -33,6 +33,7 @@ KeptContext& kept_context(Device device, StreamRef stream);
 struct ContextOptions {
   bool batch_invariant = false;
   bool weights_static = true;
+  bool allow_tf32 = false;
 };
 
 // Holds a kept Context for the duration of one call.

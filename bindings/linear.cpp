@@ -15,8 +15,8 @@ template <Mode mode>
 nb::any run(nb::handle x, nb::handle weight, nb::handle bias, nb::handle activation,
             nb::handle gated, nb::handle layout, nb::handle residual, nb::handle alpha,
             nb::handle clamp, nb::handle out, nb::handle stream, nb::handle batch_invariant,
-            nb::handle weights_static) {
-  Call call("linear", stream, OptionArguments{batch_invariant, weights_static}, mode);
+            nb::handle weights_static, nb::handle allow_tf32) {
+  Call call("linear", stream, OptionArguments{batch_invariant, weights_static, allow_tf32}, mode);
   LinearParams params;
   params.x = call.tensor(x, "x");
   params.weight = call.weight(weight, "weight");
@@ -38,8 +38,8 @@ using BoundLinear = BoundOp<Linear>;
 
 void init(BoundLinear* self, nb::handle weight, nb::handle bias, nb::handle activation,
           nb::handle gated, nb::handle layout, nb::handle alpha, nb::handle clamp, nb::handle pack,
-          nb::handle batch_invariant, nb::handle weights_static) {
-  Call call("Linear", nb::none(), OptionArguments{batch_invariant, weights_static});
+          nb::handle batch_invariant, nb::handle weights_static, nb::handle allow_tf32) {
+  Call call("Linear", nb::none(), OptionArguments{batch_invariant, weights_static, allow_tf32});
   call.allow_grad();
   LinearParams params;
   params.weight = call.weight(weight, "weight");
@@ -70,14 +70,14 @@ void bind_linear(nb::module_& m) {
   const auto define = [&m](const char* name, auto function) {
     m.def(name, function, arg("x"), arg("weight"), arg("bias"), arg("activation"), arg("gated"),
           arg("layout"), arg("residual"), arg("alpha"), arg("clamp"), arg("out"), arg("stream"),
-          arg("batch_invariant"), arg("weights_static"));
+          arg("batch_invariant"), arg("weights_static"), arg("allow_tf32"));
   };
   define("linear", &run<Mode::run>);
   define("explain_linear", &run<Mode::explain>);
   nb::class_<BoundLinear>(m, "Linear")
       .def("__init__", &init, arg("weight"), arg("bias"), arg("activation"), arg("gated"),
            arg("layout"), arg("alpha"), arg("clamp"), arg("pack"), arg("batch_invariant"),
-           arg("weights_static"))
+           arg("weights_static"), arg("allow_tf32"))
       .def("__call__", &call_bound, arg("x"), arg("residual"), arg("out"), arg("stream"))
       .def_prop_ro("packed_bytes", [](const BoundLinear& self) { return self.op.packed_bytes(); });
 }

@@ -28,8 +28,8 @@ nb::any run(nb::handle x, nb::handle weight_in, nb::handle weight_out, nb::handl
             nb::handle clamp, nb::handle norm, nb::handle residual, nb::handle input_bias,
             nb::handle add_residual, nb::handle return_residual, nb::handle return_normed,
             nb::handle out, nb::handle residual_out, nb::handle normed_out, nb::handle stream,
-            nb::handle batch_invariant, nb::handle weights_static) {
-  Call call("mlp", stream, OptionArguments{batch_invariant, weights_static}, mode);
+            nb::handle batch_invariant, nb::handle weights_static, nb::handle allow_tf32) {
+  Call call("mlp", stream, OptionArguments{batch_invariant, weights_static, allow_tf32}, mode);
   MlpParams params;
   params.x = call.tensor(x, "x");
   params.weight_in = call.weight(weight_in, "weight_in");
@@ -66,8 +66,8 @@ void init(BoundMlp* self, nb::handle weight_in, nb::handle weight_out, nb::handl
           nb::handle bias_out, nb::handle activation, nb::handle gated, nb::handle layout,
           nb::handle clamp, nb::handle norm, nb::handle add_residual, nb::handle return_residual,
           nb::handle return_normed, nb::handle pack, nb::handle batch_invariant,
-          nb::handle weights_static) {
-  Call call("Mlp", nb::none(), OptionArguments{batch_invariant, weights_static});
+          nb::handle weights_static, nb::handle allow_tf32) {
+  Call call("Mlp", nb::none(), OptionArguments{batch_invariant, weights_static, allow_tf32});
   call.allow_grad();
   MlpParams params;
   params.weight_in = call.weight(weight_in, "weight_in");
@@ -117,7 +117,8 @@ void bind_mlp(nb::module_& m) {
           arg("bias_out"), arg("activation"), arg("gated"), arg("layout"), arg("clamp"),
           arg("norm"), arg("residual"), arg("input_bias"), arg("add_residual"),
           arg("return_residual"), arg("return_normed"), arg("out"), arg("residual_out"),
-          arg("normed_out"), arg("stream"), arg("batch_invariant"), arg("weights_static"));
+          arg("normed_out"), arg("stream"), arg("batch_invariant"), arg("weights_static"),
+          arg("allow_tf32"));
   };
   define("mlp", &run<Mode::run>);
   define("explain_mlp", &run<Mode::explain>);
@@ -125,7 +126,7 @@ void bind_mlp(nb::module_& m) {
       .def("__init__", &init, arg("weight_in"), arg("weight_out"), arg("bias_in"), arg("bias_out"),
            arg("activation"), arg("gated"), arg("layout"), arg("clamp"), arg("norm"),
            arg("add_residual"), arg("return_residual"), arg("return_normed"), arg("pack"),
-           arg("batch_invariant"), arg("weights_static"))
+           arg("batch_invariant"), arg("weights_static"), arg("allow_tf32"))
       .def("__call__", &call_bound, arg("x"), arg("residual"), arg("input_bias"),
            arg("add_residual"), arg("out"), arg("residual_out"), arg("normed_out"), arg("stream"))
       .def_prop_ro("packed_bytes", [](const BoundMlp& self) { return self.op.packed_bytes(); });

@@ -15,8 +15,8 @@ nb::any results(Call& call, Output& y, Output& n, bool wanted) {
 template <Mode mode>
 nb::any run(nb::handle x, nb::handle weight, nb::handle bias, nb::handle norm,
             nb::handle return_normed, nb::handle out, nb::handle normed_out, nb::handle stream,
-            nb::handle batch_invariant, nb::handle weights_static) {
-  Call call("qkv", stream, OptionArguments{batch_invariant, weights_static}, mode);
+            nb::handle batch_invariant, nb::handle weights_static, nb::handle allow_tf32) {
+  Call call("qkv", stream, OptionArguments{batch_invariant, weights_static, allow_tf32}, mode);
   QkvParams params;
   params.x = call.tensor(x, "x");
   params.weight = call.weight(weight, "weight");
@@ -37,8 +37,8 @@ struct BoundQkv : BoundOp<Qkv> {
 
 void init(BoundQkv* self, nb::handle weight, nb::handle bias, nb::handle norm,
           nb::handle return_normed, nb::handle pack, nb::handle batch_invariant,
-          nb::handle weights_static) {
-  Call call("Qkv", nb::none(), OptionArguments{batch_invariant, weights_static});
+          nb::handle weights_static, nb::handle allow_tf32) {
+  Call call("Qkv", nb::none(), OptionArguments{batch_invariant, weights_static, allow_tf32});
   call.allow_grad();
   QkvParams params;
   params.weight = call.weight(weight, "weight");
@@ -66,13 +66,13 @@ void bind_qkv(nb::module_& m) {
   const auto define = [&m](const char* name, auto function) {
     m.def(name, function, arg("x"), arg("weight"), arg("bias"), arg("norm"), arg("return_normed"),
           arg("out"), arg("normed_out"), arg("stream"), arg("batch_invariant"),
-          arg("weights_static"));
+          arg("weights_static"), arg("allow_tf32"));
   };
   define("qkv", &run<Mode::run>);
   define("explain_qkv", &run<Mode::explain>);
   nb::class_<BoundQkv>(m, "Qkv")
       .def("__init__", &init, arg("weight"), arg("bias"), arg("norm"), arg("return_normed"),
-           arg("pack"), arg("batch_invariant"), arg("weights_static"))
+           arg("pack"), arg("batch_invariant"), arg("weights_static"), arg("allow_tf32"))
       .def("__call__", &call_bound, arg("x"), arg("out"), arg("normed_out"), arg("stream"))
       .def_prop_ro("packed_bytes", [](const BoundQkv& self) { return self.op.packed_bytes(); });
 }

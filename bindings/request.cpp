@@ -85,6 +85,8 @@ void Request::option(std::string_view name, double number) {
     context_.batch_invariant = flag;
   } else if (name == "weights_static") {
     context_.weights_static = flag;
+  } else if (name == "allow_tf32") {
+    context_.allow_tf32 = flag;
   } else {
     fail(name, "expected no number, got " + std::to_string(number));
   }

@@ -55,6 +55,12 @@ def norm_of(kind, size, dtype, device="cpu"):
     return RMSNorm(gamma, EPS, 0.5)
 
 
+def as_tf32(value):
+    """Finite float32 values rounded to TF32: 11 bits, to the nearest, ties away from zero."""
+    bits = value.contiguous().view(torch.int32)
+    return ((bits + 0x1000) & ~0x1FFF).view(torch.float32)
+
+
 def on_bits(value):
     """The bytes of a tensor as integers, so that equality is bitwise, NaN and the sign of 0
     included."""

@@ -106,8 +106,8 @@ def test_explain_is_the_plan_of_real_tensors(capsys, device):
             postlude.explain("linear", x, weight, bias, batch_invariant=True),
         ),
         (
-            ["qkv", *sizes, "--bias", "--norm", "rms"],
-            postlude.explain("qkv", x, weight, bias, norm=norm),
+            ["qkv", *sizes, "--bias", "--norm", "rms", "--allow-tf32"],
+            postlude.explain("qkv", x, weight, bias, norm=norm, allow_tf32=True),
         ),
         (
             ["mlp", *width, "--intermediate", str(N), "--norm", "rms", "--activation", "relu"],

@@ -154,6 +154,15 @@ TYPE_ERRORS = {
     "[Qkv] weights_static: expected *True or False*, got *None*": lambda: ops.Qkv(
         W, weights_static=None
     ),
+    "[linear] allow_tf32: expected *True or False*, got *int*": lambda: ops.linear(
+        X, W, allow_tf32=1
+    ),
+    "[qkv] allow_tf32: expected *True or False*, got *str*": lambda: ops.qkv(
+        X, W, allow_tf32="tf32"
+    ),
+    "[Mlp] allow_tf32: expected *True or False*, got *None*": lambda: ops.Mlp(
+        W, BACK, activation=None, allow_tf32=None
+    ),
     "[qkv] norm: expected *postlude.LayerNorm*, got *LayerNorm*": lambda: ops.qkv(
         X, W, norm=torch.nn.LayerNorm(16)
     ),
@@ -242,11 +251,13 @@ def test_explain_says_which_options_are_set():
     )
     for op, args, kwargs in calls:
         text = postlude.explain(op, *args, **kwargs)
-        assert "batch_invariant" not in text and "weights_static" not in text
-        text = postlude.explain(op, *args, **kwargs, batch_invariant=True, weights_static=False)
+        for option in ("batch_invariant", "weights_static", "allow_tf32"):
+            assert option not in text
+        kwargs |= {"batch_invariant": True, "weights_static": False, "allow_tf32": True}
+        text = postlude.explain(op, *args, **kwargs)
         products = text.count("gemm m=")
         assert products == (2 if op == "mlp" else 1)
-        assert text.count("batch_invariant weights_static=false") == products
+        assert text.count("batch_invariant weights_static=false allow_tf32") == products
 
 
 def test_show_config():

@@ -1,6 +1,8 @@
 """The fp32 tensor-core GEMMs: their tiles, their accuracy and special values; collected on GPU
 machines only."""
 
+import functools
+
 import cases
 import pytest
 import torch
@@ -49,10 +51,15 @@ def padded(value):
 
 
 LAYOUTS = pytest.mark.parametrize("stored", [plainly, in_out])
+ALLOWED = pytest.mark.parametrize("allow_tf32", [False, True], ids=["three", "one"])
 
 
 def product(x, weight):
     return x.double() @ weight.double().t()
+
+
+def products_text(allow_tf32):
+    return "one TF32 product" if allow_tf32 else "three TF32 products"
 
 
 def assert_kernel(text, *names):
@@ -63,36 +70,47 @@ def assert_kernel(text, *names):
         assert all(part in text for part in more), text
 
 
+@ALLOWED
 @LAYOUTS
 @pytest.mark.parametrize("gated", [False, True])
 @pytest.mark.parametrize(("kernel", "tile"), TILES)
-def test_tile(kernel, tile, gated, stored):
+def test_tile(kernel, tile, gated, stored, allow_tf32):
     m, n, k = TILES[kernel, tile]
     if stored is in_out and kernel == ANY:
         n -= 2  # rows of the stored matrix that are not aligned
-    options = {"activation": "silu", "gated": gated}
     x = torch.randn(m, k, device="cuda")
     weight = stored(cases.weight(n, k, torch.float32, "cuda"))
     bias = torch.randn(n, device="cuda")
     residual = torch.randn(m, n // 2 if gated else n, device="cuda")
-    text = explain("linear", x, weight, bias, residual=residual, **options)
-    assert_kernel(text, kernel, f"tile {tile}")
-    y = ops.linear(x, weight, bias, residual=residual, **options)
-    cases.assert_as_reference(y, reference.linear, x, weight, bias, residual=residual, **options)
-    assert cases.same_bits(ops.linear(x, weight, bias, residual=residual, **options), y)
+    expected = {"activation": "silu", "gated": gated, "residual": residual}
+    options = {**expected, "allow_tf32": allow_tf32}
+    # What is multiplied: the operands as they are, or as one product takes them.
+    operands = [cases.as_tf32(each) for each in (x, weight)] if allow_tf32 else [x, weight]
+    text = explain("linear", x, weight, bias, **options)
+    assert_kernel(text, kernel, f"tile {tile}", products_text(allow_tf32))
+    y = ops.linear(x, weight, bias, **options)
+    cases.assert_as_reference(y, reference.linear, *operands, bias, **expected)
+    assert cases.same_bits(ops.linear(x, weight, bias, **options), y)
     # The same with a row's bits that do not depend on the others.
-    y = ops.linear(x, weight, bias, residual=residual, batch_invariant=True, **options)
-    cases.assert_as_reference(y, reference.linear, x, weight, bias, residual=residual, **options)
-    few = ops.linear(x[:7], weight, bias, residual=residual[:7], batch_invariant=True, **options)
+    options["batch_invariant"] = True
+    y = ops.linear(x, weight, bias, **options)
+    cases.assert_as_reference(y, reference.linear, *operands, bias, **expected)
+    options["residual"] = residual[:7]
+    few = ops.linear(x[:7], weight, bias, **options)
     assert cases.same_bits(few, y[:7]), "the rows show in the bits"
 
 
+@ALLOWED
 @LAYOUTS
 @pytest.mark.parametrize("rows", SPLIT)
-def test_split(rows, stored):
+def test_split(rows, stored, allow_tf32):
     m, n, k = SPLIT[rows]
     x = torch.randn(m, k, device="cuda")
     weight = stored(cases.weight(n, k, torch.float32, "cuda"))
+    operands = [x, weight]
+    if allow_tf32:  # nothing is left to round, so that the reference multiplies the same
+        operands = [cases.as_tf32(each) for each in operands]
+    linear = functools.partial(ops.linear, allow_tf32=allow_tf32)
     for options in (
         {},
         {"activation": "gelu_erf"},
@@ -102,15 +120,16 @@ def test_split(rows, stored):
         bias, residual = torch.randn(n, device="cuda"), torch.randn(m, columns, device="cuda")
         for more in ({}, {"bias": bias}, {"bias": bias, "residual": residual}):
             case = {**options, **more}
-            assert_kernel(
-                explain("linear", x, weight, **case), HOPPER, f"tile {rows}x128x32", "k in"
-            )
-            y = ops.linear(x, weight, **case)
-            cases.assert_as_reference(y, reference.linear, x, weight, **case)
-            assert cases.same_bits(ops.linear(x, weight, **case), y)
-    x[1, 5], x[2, k - 1] = torch.inf, torch.nan
-    weight[3, 700] = -torch.inf
-    y, expected = ops.linear(x, weight), product(x, weight).float()
+            text = explain("linear", x, weight, **case, allow_tf32=allow_tf32)
+            assert_kernel(text, HOPPER, f"tile {rows}x128x32", "k in", products_text(allow_tf32))
+            y = linear(x, weight, **case)
+            cases.assert_as_reference(y, reference.linear, *operands, **case)
+            assert cases.same_bits(linear(x, weight, **case), y)
+    for each in (x, operands[0]):
+        each[1, 5], each[2, k - 1] = torch.inf, torch.nan
+    for each in (weight, operands[1]):
+        each[3, 700] = -torch.inf
+    y, expected = linear(x, weight), product(*operands).float()
     assert torch.equal(y.isnan(), expected.isnan())
     assert torch.equal(y[expected.isinf()], expected[expected.isinf()])
     finite = expected.isfinite()
@@ -190,12 +209,16 @@ def test_error_is_that_of_fp32(k, positive):
     assert ours <= max(2 * torchs, 1e-6)
 
 
+@ALLOWED
 @LAYOUTS
-def test_special_values(stored):
+@pytest.mark.parametrize("batch_invariant", [False, True])
+def test_special_values(batch_invariant, stored, allow_tf32):
+    options = {"batch_invariant": batch_invariant, "allow_tf32": allow_tf32}
+    linear = functools.partial(ops.linear, **options)
     m, n, k = 200, 192, 520
     x = torch.randn(m, k, device="cuda")
     weight = cases.weight(n, k, torch.float32, "cuda")
-    plain = ops.linear(x, stored(weight))
+    plain = linear(x, stored(weight))
     inf, largest = torch.inf, torch.finfo(torch.float32).max
     x[1, 5], x[2, 500], x[3, 0] = inf, -inf, torch.nan
     x[4, 3], x[4, 4] = inf, -inf
@@ -208,12 +231,14 @@ def test_special_values(stored):
     weight[3] = 2.0
     weight[1, 5] = weight[130, 5] = 0
     weight = stored(weight)
-    y = ops.linear(x, weight)
+    assert_kernel(explain("linear", x, weight, **options), ANY if batch_invariant else HOPPER)
+    y = linear(x, weight)
     expected = product(x, weight).float()  # what is too large becomes an infinity
     assert torch.equal(y.isnan(), expected.isnan())
     assert torch.equal(y.isinf(), expected.isinf())
     assert torch.equal(y[expected.isinf()], expected[expected.isinf()])
-    assert ((y[5] - expected[5]).abs() <= 1e-6 * expected[5].abs())[expected[5].isfinite()].all()
+    limit = (2.0**-10 if allow_tf32 else 1e-6) * expected[5].abs()
+    assert ((y[5] - expected[5]).abs() <= limit)[expected[5].isfinite()].all()
     # What shares no operand with a special value has the same bits as without them.
     assert cases.same_bits(y[8:, 4:130], plain[8:, 4:130])
     assert cases.same_bits(y[8:, 131:], plain[8:, 131:])

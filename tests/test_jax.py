@@ -1,6 +1,7 @@
 """postlude.jax: every op and option under jax.jit against float64, layouts, vmap, errors; and JAX
 arrays in postlude.ops."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -284,6 +285,9 @@ TYPE_ERRORS = {
     r"\[linear\] gated: expected True or False, got int": lambda: postlude.jax.linear(
         X, W, gated=1
     ),
+    r"\[qkv\] allow_tf32: expected True or False, got int": lambda: postlude.jax.qkv(
+        X, W, allow_tf32=1
+    ),
     r"\[norm\] norm: expected a postlude.LayerNorm": lambda: postlude.jax.norm(X, "rms"),
     r"\[mlp\] add_residual: .* got NoneType": lambda: postlude.jax.mlp(
         X, W, W.T, activation=None, add_residual=None
@@ -361,6 +365,22 @@ def test_ops_in_a_jitted_function(device):
     cases.assert_as_reference(y, expected("linear"), x, w)
     y = jax.jit(lambda x: ops.norm(jnp.ones_like(x), RMSNorm(x[0], 1e-6)))(x_)
     assert y.shape == x.shape
+
+
+@DTYPES
+@pytest.mark.parametrize("module", [postlude.jax, ops], ids=["jax", "ops"])
+def test_allow_tf32(module, dtype, device):
+    x, w = tensor(130, 96, dtype=dtype), cases.weight(96, 96, dtype)
+    args = [to_jax(each, device) for each in (x, w)]
+    linear = functools.partial(module.linear, *args)
+    qkv = functools.partial(module.qkv, *args)
+    mlp = functools.partial(module.mlp, *args, args[1], activation=None)
+    for call in (linear, qkv, mlp):
+        plain, allowed = (to_torch(call(allow_tf32=allow)) for allow in (False, True))
+        assert cases.same_bits(to_torch(call()), plain)
+        rounds = device == "cuda" and dtype == torch.float32
+        assert cases.same_bits(allowed, plain) != rounds
+        assert (allowed.double() - plain.double()).norm() <= 2e-3 * plain.double().norm()
 
 
 def test_ops_refuse_outputs_and_streams_of_jax(device):

@@ -157,9 +157,9 @@ def test_options_reach_the_bound_op(made, monkeypatch):
     bound = {nn.Linear: "Linear", nn.MLP: "Mlp", nn.QKV: "Qkv"}[made]
     original, seen = getattr(ops, bound), []
 
-    def spy(*args, batch_invariant=False, weights_static=True, **kwargs):
-        seen.append((batch_invariant, weights_static))
-        kwargs |= {"batch_invariant": batch_invariant, "weights_static": weights_static}
+    def spy(*args, **kwargs):
+        options = ("batch_invariant", "weights_static", "allow_tf32")
+        seen.append(tuple(kwargs[name] for name in options))
         return original(*args, **kwargs)
 
     monkeypatch.setattr(ops, bound, spy)
@@ -167,16 +167,20 @@ def test_options_reach_the_bound_op(made, monkeypatch):
     options = {"activation": "gelu"} if made is nn.MLP else {}
     module, x = made(*sizes, **options), torch.randn(3, 16)
     call = module.merged if made is nn.QKV else module
-    assert module.weights_static and not module.batch_invariant
+    assert module.weights_static and not module.batch_invariant and not module.allow_tf32
     y = call(x)
     module.weights_static = False
     assert not module.weights_static and not copy.deepcopy(module).weights_static
     assert torch.equal(call(x), y)
     assert torch.equal(call(x), y)
-    assert seen == [(False, True), (False, False)]
-    other = made(*sizes, **options, batch_invariant=True, weights_static=False)
+    module.allow_tf32 = True
+    assert module.allow_tf32 and copy.deepcopy(module).allow_tf32
+    assert torch.equal(call(x), y)
+    assert seen == [(False, True, False), (False, False, False), (False, False, True)]
+    options |= {"batch_invariant": True, "weights_static": False, "allow_tf32": True}
+    other = made(*sizes, **options)
     (other.merged if made is nn.QKV else other)(x)
-    assert seen[-1] == (True, False)
+    assert seen[-1] == (True, False, True)
 
 
 def test_deepcopy_and_pickle():

@@ -232,23 +232,25 @@ def test_options_of_a_fused_layer(make, monkeypatch):
     model, ids, seen = make(), tokens(), []
 
     def spy(original, *args, **kwargs):
-        seen.append((kwargs["batch_invariant"], kwargs["weights_static"]))
+        options = ("batch_invariant", "weights_static", "allow_tf32")
+        seen.append(tuple(kwargs[name] for name in options))
         return original(*args, **kwargs)
 
     for name in ("Linear", "Qkv", "Mlp"):
         monkeypatch.setattr(ops, name, functools.partial(spy, getattr(ops, name)))
     report = postlude.optimize(model, strict=True)
     expected = run(model, ids)
-    assert set(seen) == {(False, True)}
+    assert set(seen) == {(False, True, False)}
     for module in model.modules():
         if hasattr(module, "weights_static"):
-            module.weights_static, module.batch_invariant = False, True
+            module.weights_static, module.batch_invariant, module.allow_tf32 = False, True, True
     seen.clear()
     torch.testing.assert_close(run(model, ids), expected, rtol=1e-4, atol=1e-5)
-    assert set(seen) == {(True, False)} and len(seen) == 3 * len(report.fused)
+    assert set(seen) == {(True, False, True)} and len(seen) == 3 * len(report.fused)
     report.revert()
-    assert not any(hasattr(module, "weights_static") for module in model.modules())
-    assert not any("_weights_static" in module.__dict__ for module in model.modules())
+    for option in ("weights_static", "allow_tf32"):
+        assert not any(hasattr(module, option) for module in model.modules())
+        assert not any(f"_{option}" in module.__dict__ for module in model.modules())
 
 
 def test_finds_a_model_inside_another_module():

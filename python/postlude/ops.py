@@ -25,6 +25,9 @@ Common to all ops:
   kernels, ``pack_weight``, ``quantize_weight`` and ``Weight.unpack`` may come right before. False,
   for a weight that has just been computed: no kernel reads a weight before all that is ahead of it
   in the stream has ended, which costs that overlap. No effect on the CPU.
+- ``allow_tf32``, of the ops that take a weight: True lets a GPU make products of float32 of one
+  TF32 product, which is faster: x and weight are rounded to 11 bits, to the nearest, which leaves
+  each product off by up to 2^-10, and sums stay float32. No effect on the CPU and other dtypes.
 - ``activation``: None, "relu", "gelu_erf", "gelu_tanh", "quick_gelu", "silu" or "relu2"; also
   "gelu" (gelu_erf), "gelu_new" and "gelu_pytorch_tanh" (gelu_tanh) and "swish" (silu).
 - ``gated``: the weight holds two halves, [gate; up] rows, or [up; gate] with ``layout="up_gate"``,
@@ -80,6 +83,7 @@ def linear(
     stream: int | None = None,
     batch_invariant: bool = False,
     weights_static: bool = True,
+    allow_tf32: bool = False,
 ) -> Any:
     """x (*, in), weight (N, in), bias (N,) -> (*, N).
 
@@ -103,6 +107,7 @@ def linear(
         stream,
         batch_invariant,
         weights_static,
+        allow_tf32,
     )
 
 
@@ -118,6 +123,7 @@ def qkv(
     stream: int | None = None,
     batch_invariant: bool = False,
     weights_static: bool = True,
+    allow_tf32: bool = False,
 ) -> Any:
     """x (*, in), weight (N, in), bias (N,) -> y (*, N), or with ``return_normed`` (y, n (*, in)).
 
@@ -136,6 +142,7 @@ def qkv(
         stream,
         batch_invariant,
         weights_static,
+        allow_tf32,
     )
 
 
@@ -162,6 +169,7 @@ def mlp(
     stream: int | None = None,
     batch_invariant: bool = False,
     weights_static: bool = True,
+    allow_tf32: bool = False,
 ) -> Any:
     """x (*, H), weight_in (I, H), or (2 * I, H) where gated, weight_out (N, I) -> y (*, N).
 
@@ -196,6 +204,7 @@ def mlp(
         stream,
         batch_invariant,
         weights_static,
+        allow_tf32,
     )
 
 
@@ -347,6 +356,7 @@ class Linear(_Bound):
         pack: bool = True,
         batch_invariant: bool = False,
         weights_static: bool = True,
+        allow_tf32: bool = False,
     ) -> None:
         self._call = _C.Linear(
             weight,
@@ -359,6 +369,7 @@ class Linear(_Bound):
             pack,
             batch_invariant,
             weights_static,
+            allow_tf32,
         )
 
     def __call__(
@@ -386,9 +397,10 @@ class Qkv(_Bound):
         pack: bool = True,
         batch_invariant: bool = False,
         weights_static: bool = True,
+        allow_tf32: bool = False,
     ) -> None:
         self._call = _C.Qkv(
-            weight, bias, norm, return_normed, pack, batch_invariant, weights_static
+            weight, bias, norm, return_normed, pack, batch_invariant, weights_static, allow_tf32
         )
 
     def __call__(
@@ -421,6 +433,7 @@ class Mlp(_Bound):
         pack: bool = True,
         batch_invariant: bool = False,
         weights_static: bool = True,
+        allow_tf32: bool = False,
     ) -> None:
         self._call = _C.Mlp(
             weight_in,
@@ -438,6 +451,7 @@ class Mlp(_Bound):
             pack,
             batch_invariant,
             weights_static,
+            allow_tf32,
         )
 
     def __call__(

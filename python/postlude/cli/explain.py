@@ -37,6 +37,9 @@ def _add_common(parser: argparse.ArgumentParser) -> None:
 def _add_weight(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--weight", choices=_WEIGHTS, default="plain", help="(default: plain)")
     parser.add_argument("--bias", action="store_true", help="with biases")
+    parser.add_argument(
+        "--allow-tf32", action="store_true", help="one TF32 product for each of fp32, on a GPU"
+    )
 
 
 def _add_product(parser: argparse.ArgumentParser) -> None:
@@ -180,6 +183,8 @@ def run(options: argparse.Namespace) -> int:
         )
     with contextlib.nullcontext() if options.tune_file is None else tuned(options.tune_file):
         arguments, named = options.make(options, tensor)
+        if "allow_tf32" in options:
+            named["allow_tf32"] = options.allow_tf32
         text = explain(options.op, *arguments, batch_invariant=options.batch_invariant, **named)
     print(text.rstrip())
     return 0

@@ -24,6 +24,7 @@ def linear(
     stored: str = "out_in",
     batch_invariant: bool = False,
     weights_static: bool = False,
+    allow_tf32: bool = False,
 ) -> Any:
     """x (*, in), weight (N, in), bias (N,) -> (*, N), as ``postlude.ops.linear``.
 
@@ -40,6 +41,7 @@ def linear(
         "clamp": None if clamp is None else float(clamp),
         "batch_invariant": flag("linear", "batch_invariant", batch_invariant),
         "weights_static": flag("linear", "weights_static", weights_static),
+        "allow_tf32": flag("linear", "allow_tf32", allow_tf32),
     }
     return call("linear", arrays, options, stored=stored)[0]
 
@@ -54,6 +56,7 @@ def qkv(
     stored: str = "out_in",
     batch_invariant: bool = False,
     weights_static: bool = False,
+    allow_tf32: bool = False,
 ) -> Any:
     """x (*, in), weight (N, in), bias (N,) -> y (*, N), or with ``return_normed`` (y, n (*, in)),
     as ``postlude.ops.qkv``: n = norm(x); y = n W^T + bias. See the module for dtypes and errors.
@@ -64,6 +67,7 @@ def qkv(
         **norm_options,
         "batch_invariant": flag("qkv", "batch_invariant", batch_invariant),
         "weights_static": flag("qkv", "weights_static", weights_static),
+        "allow_tf32": flag("qkv", "allow_tf32", allow_tf32),
     }
     outputs = ("out", "normed_out") if flag("qkv", "return_normed", return_normed) else ("out",)
     results = call("qkv", arrays, options, outputs, stored)
@@ -90,6 +94,7 @@ def mlp(
     stored: str = "out_in",
     batch_invariant: bool = False,
     weights_static: bool = False,
+    allow_tf32: bool = False,
 ) -> Any:
     """x (*, H), weight_in (I, H), or (2 * I, H) where gated, weight_out (N, I) -> y (*, N), as
     ``postlude.ops.mlp``.
@@ -124,6 +129,7 @@ def mlp(
         "add_residual": parallel or add_residual,
         "batch_invariant": flag("mlp", "batch_invariant", batch_invariant),
         "weights_static": flag("mlp", "weights_static", weights_static),
+        "allow_tf32": flag("mlp", "allow_tf32", allow_tf32),
     }
     wanted = {
         "residual_out": flag("mlp", "return_residual", return_residual),

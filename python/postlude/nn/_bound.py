@@ -60,6 +60,7 @@ class Bound(torch.nn.Module):
     _binding: Binding | None = None
     _batch_invariant: bool = False
     _weights_static: bool = True
+    _allow_tf32: bool = False
 
     def _make(self, make: Maker = PREPARE) -> tuple[Any, int]:
         """The op made from the present parameters, and the extra bytes that it holds.
@@ -94,12 +95,29 @@ class Bound(torch.nn.Module):
         self._weights_static = bool(value)
         self.refresh()
 
+    @property
+    def allow_tf32(self) -> bool:
+        """Whether products of float32 may be one TF32 product on a GPU, as the ops say."""
+        return self._allow_tf32
+
+    @allow_tf32.setter
+    def allow_tf32(self, value: bool) -> None:
+        self._allow_tf32 = bool(value)
+        self.refresh()
+
     def _op_options(self) -> dict[str, Any]:
         """What every op of the module is bound with."""
-        return {"batch_invariant": self.batch_invariant, "weights_static": self.weights_static}
+        return {
+            "batch_invariant": self.batch_invariant,
+            "weights_static": self.weights_static,
+            "allow_tf32": self.allow_tf32,
+        }
 
-    def _set_op_options(self, batch_invariant: bool, weights_static: bool) -> None:
+    def _set_op_options(
+        self, batch_invariant: bool, weights_static: bool, allow_tf32: bool
+    ) -> None:
         self._batch_invariant, self._weights_static = batch_invariant, weights_static
+        self._allow_tf32 = allow_tf32
 
     @property
     def packed_bytes(self) -> int:

@@ -35,6 +35,7 @@ class Linear(Bound):
         bias: bool = True,
         batch_invariant: bool = False,
         weights_static: bool = True,
+        allow_tf32: bool = False,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> None:
@@ -44,7 +45,7 @@ class Linear(Bound):
             for _ in range(2 if gated else 1)
         ]
         self._set(new, activation)
-        self._set_op_options(batch_invariant, weights_static)
+        self._set_op_options(batch_invariant, weights_static, allow_tf32)
 
     @classmethod
     def from_torch(
@@ -55,13 +56,14 @@ class Linear(Bound):
         activation: str | None = None,
         batch_invariant: bool = False,
         weights_static: bool = True,
+        allow_tf32: bool = False,
     ) -> Linear:
         """On the storage of a torch.nn.Linear or a Conv1D; with ``gate``, ``linear`` is up."""
         self = cls.__new__(cls)
         Bound.__init__(self)
         sources = [linear] if gate is None else [gate, linear]
         self._set([_parts.shared_linear(*_parts.logical("Linear", m)) for m in sources], activation)
-        self._set_op_options(batch_invariant, weights_static)
+        self._set_op_options(batch_invariant, weights_static, allow_tf32)
         return self
 
     def _set(self, linears: list[torch.nn.Linear], activation: str | None) -> None:

@@ -43,6 +43,7 @@ class MLP(Bound):
         add_residual: bool = True,
         batch_invariant: bool = False,
         weights_static: bool = True,
+        allow_tf32: bool = False,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> None:
@@ -56,7 +57,7 @@ class MLP(Bound):
             inputs, down, _parts.new_norm("MLP", norm, hidden_size, eps, dtype=dtype, device=device)
         )
         self._set_form(activation, weight_offset, norm_position, add_residual)
-        self._set_op_options(batch_invariant, weights_static)
+        self._set_op_options(batch_invariant, weights_static, allow_tf32)
 
     @classmethod
     def from_torch(
@@ -72,6 +73,7 @@ class MLP(Bound):
         add_residual: bool = True,
         batch_invariant: bool = False,
         weights_static: bool = True,
+        allow_tf32: bool = False,
     ) -> MLP:
         """On the storage of a model's own: fc1 and fc2 as ``up`` and ``down``, or all three."""
         self = cls.__new__(cls)
@@ -84,7 +86,7 @@ class MLP(Bound):
             _parts.shared_norm("MLP", norm),
         )
         self._set_form(activation, weight_offset, norm_position, add_residual)
-        self._set_op_options(batch_invariant, weights_static)
+        self._set_op_options(batch_invariant, weights_static, allow_tf32)
         return self
 
     def _set(

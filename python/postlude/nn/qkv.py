@@ -34,6 +34,7 @@ class QKV(Bound):
         weight_offset: float = 0.0,
         batch_invariant: bool = False,
         weights_static: bool = True,
+        allow_tf32: bool = False,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> None:
@@ -56,7 +57,7 @@ class QKV(Bound):
             _parts.new_norm("QKV", norm, hidden_size, eps, dtype=dtype, device=device),
         )
         self.weight_offset = weight_offset
-        self._set_op_options(batch_invariant, weights_static)
+        self._set_op_options(batch_invariant, weights_static, allow_tf32)
 
     @classmethod
     def from_torch(
@@ -70,6 +71,7 @@ class QKV(Bound):
         weight_offset: float = 0.0,
         batch_invariant: bool = False,
         weights_static: bool = True,
+        allow_tf32: bool = False,
     ) -> QKV:
         """On the storage of three linear layers (torch.nn.Linear or Conv1D) and, optionally, of
         their norm.
@@ -82,7 +84,7 @@ class QKV(Bound):
         parts = tuple(_parts.shared_linear(*_parts.logical("QKV", module)) for module in (q, k, v))
         self._set(parts, head_dim, _parts.shared_norm("QKV", norm))
         self.weight_offset = weight_offset
-        self._set_op_options(batch_invariant, weights_static)
+        self._set_op_options(batch_invariant, weights_static, allow_tf32)
         return self
 
     def _set(

@@ -51,7 +51,7 @@ class FusedLayer(Bound, Swapped):
     The forms in ``_forms.py`` write ``_ops`` and ``_finish``, a family of models names the rest.
     """
 
-    OWN = ("_binding", "quantize", "_batch_invariant", "_weights_static")
+    OWN = ("_binding", "quantize", "_batch_invariant", "_weights_static", "_allow_tf32")
 
     PARTS: ClassVar[Parts]
     SUFFIX: ClassVar[str]  # what the name of the layer's class has behind the model's

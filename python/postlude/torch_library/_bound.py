@@ -61,7 +61,7 @@ def _weight(op: str, source: Source, quantize: str | None) -> tuple[Any, Tensor 
 
 
 # What the operators' schemas have as defaults, so that a key is the same whoever asks.
-_COMMON: dict[str, Any] = {"batch_invariant": False, "weights_static": True}
+_COMMON: dict[str, Any] = {"batch_invariant": False, "weights_static": True, "allow_tf32": False}
 _LINEAR: dict[str, Any] = {"activation": None, "gated": False, **_COMMON}
 _MLP: dict[str, Any] = {"activation": None, "gated": False, "add_residual": True, **_COMMON}
 

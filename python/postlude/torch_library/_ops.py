@@ -20,7 +20,7 @@ NORM = (
     "str? norm=None, Tensor? norm_weight=None, Tensor? norm_bias=None, float eps=0.0, "
     "float weight_offset=0.0"
 )
-OPTIONS = "bool batch_invariant=False, bool weights_static=True"
+OPTIONS = "bool batch_invariant=False, bool weights_static=True, bool allow_tf32=False"
 _NORM_ARGUMENTS = ("norm", "norm_weight", "norm_bias", "eps", "weight_offset")
 
 _LINEAR = (

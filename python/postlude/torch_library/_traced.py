@@ -50,7 +50,7 @@ def linear(*arguments: Any) -> Any:
     if not is_traced(arguments[0]):
         return _C.linear(*arguments)
     x, weight, bias, activation, gated, layout, residual, alpha, clamp = arguments[:9]
-    out, stream, batch_invariant, weights_static = arguments[9:]
+    out, stream, batch_invariant, weights_static, allow_tf32 = arguments[9:]
     _refuse("linear", stream, weight=weight)
     options = {
         "activation": activation,
@@ -61,6 +61,7 @@ def linear(*arguments: Any) -> Any:
         "clamp": clamp,
         "batch_invariant": batch_invariant,
         "weights_static": weights_static,
+        "allow_tf32": allow_tf32,
     }
     if out is None:
         return _operators.linear.default(x, weight, bias, **options)
@@ -73,12 +74,13 @@ def qkv(*arguments: Any) -> Any:
     if not is_traced(arguments[0]):
         return _C.qkv(*arguments)
     x, weight, bias, norm, return_normed, out, normed_out = arguments[:7]
-    stream, batch_invariant, weights_static = arguments[7:]
+    stream, batch_invariant, weights_static, allow_tf32 = arguments[7:]
     _refuse("qkv", stream, weight=weight)
     options = {
         **give_norm(norm),
         "batch_invariant": batch_invariant,
         "weights_static": weights_static,
+        "allow_tf32": allow_tf32,
     }
     if out is None and normed_out is None:
         if return_normed:
@@ -97,7 +99,8 @@ def mlp(*arguments: Any) -> Any:
         return _C.mlp(*arguments)
     x, weight_in, weight_out, bias_in, bias_out, activation, gated, layout, clamp = arguments[:9]
     norm, residual, input_bias, add_residual, return_residual, return_normed = arguments[9:15]
-    out, residual_out, normed_out, stream, batch_invariant, weights_static = arguments[15:]
+    out, residual_out, normed_out, stream = arguments[15:19]
+    batch_invariant, weights_static, allow_tf32 = arguments[19:]
     _refuse("mlp", stream, weight_in=weight_in, weight_out=weight_out)
     inputs = (x, weight_in, weight_out, bias_in, bias_out)
     parallel = isinstance(add_residual, Tensor)
@@ -113,6 +116,7 @@ def mlp(*arguments: Any) -> Any:
         "parallel_residual": add_residual if parallel else None,
         "batch_invariant": batch_invariant,
         "weights_static": weights_static,
+        "allow_tf32": allow_tf32,
     }
     wanted = {"return_residual": return_residual, "return_normed": return_normed}
     if out is None and residual_out is None and normed_out is None:

@@ -36,6 +36,7 @@ def mlp(
     residual_out: Tensor | None = None,
     batch_invariant: bool = False,
     weights_static: bool = True,
+    allow_tf32: bool = False,
     **options: Any,
 ) -> Any:
     """``postlude.ops.mlp`` -> y, or (y, n) with ``return_normed``."""

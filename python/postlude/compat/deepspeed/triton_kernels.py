@@ -64,6 +64,7 @@ class TritonKernels:
         if not reason:
             options.pop("batch_invariant", None)
             options.pop("weights_static", None)  # they never read a weight ahead of time
+            options.pop("allow_tf32", None)  # nothing here is float32
             options["autotune"] = self._autotune
         return run(*args, **options)
 
