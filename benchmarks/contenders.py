@@ -225,6 +225,8 @@ def calls(name: str, kind: str, shape: Shape, copies: list[Copy]) -> list[Call]:
         return [plain(kind, shape, copy.weights) for copy in copies]
     if name == "invariant":
         return [plain(kind, shape, copy.weights, batch_invariant=True) for copy in copies]
+    if name == "tf32":
+        return [plain(kind, shape, copy.weights, allow_tf32=True) for copy in copies]
     if name == "triton":
         return [plain(kind, shape, copy.weights, triton) for copy in copies]
     known = forms(kind, shape)
@@ -238,7 +240,16 @@ def calls(name: str, kind: str, shape: Shape, copies: list[Copy]) -> list[Call]:
 
 @contextlib.contextmanager
 def library(name: str) -> Iterator[None]:
-    """Inside, torch takes its products from cuBLASLt where the contender is named so."""
+    """Inside, torch has the settings that the contender is named after: cuBLASLt, or TF32."""
+    if name == "torch_tf32":
+        matmul = torch.backends.cuda.matmul
+        allowed = matmul.allow_tf32
+        matmul.allow_tf32 = True
+        try:
+            yield
+        finally:
+            matmul.allow_tf32 = allowed
+        return
     if name != "cublaslt" or not torch.cuda.is_available():
         yield
         return

@@ -20,10 +20,11 @@ import timing
 TIE = 1.015
 # Torch eager; eager with gate and up as one product; torch.compile; the same with max-autotune;
 # the products and what epilogues it has by cuBLASLt. Ours: ops on plain weights; bound layers. Also
-# timed, and not judged: ops with batch_invariant=True; the Triton kernels.
+# timed, and not judged: ops with batch_invariant=True; the Triton kernels; for fp32 ops with
+# allow_tf32=True, and torch eager with its own switch for TF32.
 PEERS = ("eager", "merged", "compile", "autotune", "cublaslt")
 OURS = ("plain", "bound")
-ALSO = ("invariant", "triton")
+ALSO = ("invariant", "triton", "tf32", "torch_tf32")
 DTYPE_ORDER = ("bf16", "fp16", "fp32")
 RESULTS = timing.ROOT / "benchmarks" / "results" / "gpu" / "blocks.json"
 RANGES = {
