@@ -164,7 +164,7 @@ __device__ __forceinline__ void finish_activation(const EpilogueArgs& e, const C
 }
 
 // Rows rows of a thread at a time: what is read for all of them is read before any is computed, so
-// that one wait serves them all; the last few rows go one by one.
+// that one wait serves them all; the last rows in batches of 4, 2 and 1.
 template <class T, int Slots, int Width, int Rows, class Load>
 __device__ __forceinline__ void finish_residual(const EpilogueArgs& e, const Chunk& c,
                                                 Load&& load) {
@@ -199,14 +199,15 @@ __device__ __forceinline__ void finish_residual(const EpilogueArgs& e, const Chu
     }
   };
   int row = at.row;
+  const auto batches = [&](auto count) {
+    constexpr int rows = decltype(count)::value;
 #pragma unroll 1
-  for (; row + (Rows - 1) * at.step < c.rows; row += Rows * at.step) {
-    batch(std::integral_constant<int, Rows>{}, row);
-  }
-  if constexpr (Rows > 1) {
-#pragma unroll 1
-    for (; row < c.rows; row += at.step) batch(std::integral_constant<int, 1>{}, row);
-  }
+    for (; row + (rows - 1) * at.step < c.rows; row += rows * at.step) batch(count, row);
+  };
+  batches(std::integral_constant<int, Rows>{});
+  if constexpr (Rows > 4) batches(std::integral_constant<int, 4>{});
+  if constexpr (Rows > 2) batches(std::integral_constant<int, 2>{});
+  if constexpr (Rows > 1) batches(std::integral_constant<int, 1>{});
 }
 
 template <class T, int Slots, int Width, int Rows, class Load>

@@ -17,7 +17,6 @@ namespace detail {
 namespace cuda {
 namespace sm90 {
 
-inline constexpr int max_split = 8;
 inline constexpr int multiplied_barrier = 7;  // of the consumers and the epilogue's warp
 
 // A place in the ring of stages.
@@ -198,34 +197,50 @@ __device__ __forceinline__ void multiply(const Sm90Args& a, const Place<S>& plac
 }
 
 // Adds up the parts of k for `rows` rows of the tile from `first` on: in this block's own tile,
-// whose rows no other block reads. In the order of the parts.
+// whose rows no other block reads. In the order of the parts. Reading another block's memory takes
+// long, so that a thread has several runs under way, of several parts.
 template <class S>
 __device__ __forceinline__ void add_parts(const Sm90Args& a, const Place<S>& place, float* tile,
                                           int first, int rows, int thread) {
   const auto cluster = cooperative_groups::this_cluster();
+  const auto tile_of = [&](int part) {
+    const int rank = part * S::cluster + place.neighbour;
+    return cluster.map_shared_rank(tile, static_cast<unsigned>(rank));
+  };
   constexpr int runs = S::slots / 4;
+  constexpr int batch = 4;
+  const int count = rows * runs;
+#pragma unroll 1
+  for (int begin = thread; begin < count; begin += batch * S::consumers) {
+    int at[batch];
+    float4 sum[batch];
+    const auto each = [&](auto&& function) {
+#pragma unroll
+      for (int u = 0; u < batch; ++u) {
+        if (begin + u * S::consumers < count) function(u);
+      }
+    };
+    const auto run = [&](float* from, int u) -> float4& {
+      return *reinterpret_cast<float4*>(from + at[u]);
+    };
+#pragma unroll
+    for (int u = 0; u < batch; ++u) {
+      const int i = begin + u * S::consumers;
+      at[u] = (first + i / runs) * S::pitch + i % runs * 4;
+    }
+    each([&](int u) { sum[u] = run(tile_of(0), u); });
 #pragma unroll 2
-  for (int i = thread; i < rows * runs; i += S::consumers) {
-    float4* const own = reinterpret_cast<float4*>(tile + (first + i / runs) * S::pitch) + i % runs;
-    float4 parts[max_split];
-#pragma unroll
-    for (int part = 0; part < max_split; ++part) {
-      if (part < a.split) {
-        const int rank = part * S::cluster + place.neighbour;
-        parts[part] = *cluster.map_shared_rank(own, static_cast<unsigned>(rank));
-      }
+    for (int part = 1; part < a.split; ++part) {
+      float4 other[batch];
+      each([&](int u) { other[u] = run(tile_of(part), u); });
+      each([&](int u) {
+        sum[u].x += other[u].x;
+        sum[u].y += other[u].y;
+        sum[u].z += other[u].z;
+        sum[u].w += other[u].w;
+      });
     }
-    float4 sum = parts[0];
-#pragma unroll
-    for (int part = 1; part < max_split; ++part) {
-      if (part < a.split) {
-        sum.x += parts[part].x;
-        sum.y += parts[part].y;
-        sum.z += parts[part].z;
-        sum.w += parts[part].w;
-      }
-    }
-    *own = sum;
+    each([&](int u) { run(tile, u) = sum[u]; });
   }
   __syncwarp();
   cutlass::arch::NamedBarrier::sync(S::consumers, 1);
@@ -244,6 +259,7 @@ __device__ __forceinline__ void finish(const Sm90Args& a, const Place<S>& place,
     first = rows * place.part / a.split;
     end = rows * (place.part + 1) / a.split;
     add_parts<S>(a, place, tile, first, end - first, thread);
+    cluster_arrive();  // this block reads no other's sums any more
   }
   Chunk chunk;
   chunk.row0 = place.row0() + first;
@@ -292,9 +308,11 @@ __global__ void __launch_bounds__(S::threads, S::at_once)
   auto& header = *reinterpret_cast<typename S::Header*>(shared);
   char* const stages = shared + S::header_bytes + (S::norms ? a.norm_bytes : 0);
   const auto place = Place<S>::of(a);
-  const bool clustered = S::cluster * a.split > 1;
+  // Blocks that share x use each other's barriers. Where only k is split, the others' memory is
+  // first looked at after the products, when all blocks meet: one that starts late need not wait
+  // for the others before it begins.
   const auto meet = [&] {
-    if (clustered) {
+    if constexpr (S::cluster > 1) {
       cluster_arrive();
       cluster_wait();
     } else {
@@ -327,7 +345,11 @@ __global__ void __launch_bounds__(S::threads, S::at_once)
       cutlass::arch::NamedBarrier::arrive(S::consumers + 32, multiplied_barrier);
     }
     __syncwarp();
-    if (a.split > 1) meet();
+    if (a.split > 1) {
+      cluster_arrive();
+      cluster_wait();
+      cluster_arrive();
+    }
   } else {
     if constexpr (S::lends) cutlass::arch::warpgroup_reg_alloc<240>();
     const int consumer = static_cast<int>(threadIdx.x);
@@ -351,7 +373,8 @@ __global__ void __launch_bounds__(S::threads, S::at_once)
     cutlass::arch::NamedBarrier::sync(S::consumers + 32, multiplied_barrier);
     S::store(a.epilogue, sums, tile, group, thread);
     if (a.split > 1) {
-      meet();
+      cluster_arrive();
+      cluster_wait();
     } else {
       cutlass::arch::NamedBarrier::sync(S::consumers, 1);
     }
@@ -359,7 +382,7 @@ __global__ void __launch_bounds__(S::threads, S::at_once)
     __syncwarp();
   }
   // Nobody leaves while others read its sums.
-  if (a.split > 1) meet();
+  if (a.split > 1) cluster_wait();
 #endif
 }
 
