@@ -39,7 +39,8 @@ def replay(calls: Sequence[Replay], device: str) -> Replay:
         return every
     with torch.cuda.device(device):
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # Calls of other threads, a framework's say, do not end the capture.
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
             every()
     return graph.replay
 

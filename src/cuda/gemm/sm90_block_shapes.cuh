@@ -29,6 +29,13 @@ struct BlockTile {
   static constexpr int stage_bytes = Depth * (x_bytes + weight_bytes);
   static constexpr int x_part = Rows / Cluster;  // that a block loads
   static_assert(x_part % 8 == 0, "whole parts");
+  // The epilogue has as many rows of a thread under way as a thread has: a small tile's kernel is
+  // small, which shows where every call brings its instructions to the multiprocessors anew.
+  static constexpr int rows_at_once(int most) {
+    const int of_a_thread = Rows * Slots / 4 / consumers;
+    return of_a_thread > most ? most : of_a_thread;
+  }
+  using Finish = ChunkShape<Slots, rows_at_once(4), rows_at_once(8), true>;
 
   struct Header {
     cutlass::arch::ClusterTransactionBarrier full[sm90_max_stages];
@@ -55,7 +62,7 @@ struct BlockShape : BlockTile<T, Rows, Slots, Cluster, 1, 2> {
   // Floats from one row of sums to the next: an odd multiple of 8 spreads the stores over all
   // banks.
   static constexpr int pitch = sums_pitch(Slots);
-  using Finish = ChunkShape<Slots, 4, 8, true>;
+  using Finish = typename Base::Finish;
 
   using Product = sm90::Product<T, group_rows, group_slots>;
   static __device__ int a_offset(int group) {
@@ -91,7 +98,7 @@ struct SwapShape : BlockTile<T, Rows, Slots, Cluster, sm90_swap_depth(Rows, Slot
   static constexpr int at_once = Rows * Slots <= 128 * 128 ? 2 : 1;
   // Two rows, whose sums a thread stores, are 8 banks apart.
   static constexpr int pitch = Slots + 4;
-  using Finish = ChunkShape<Slots, 4, 8, true>;
+  using Finish = typename Base::Finish;
 
   using Product = sm90::Product<T, 64, Rows>;
   static __device__ int a_offset(int group) {
