@@ -27,7 +27,7 @@ export HF_HUB_OFFLINE := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo test lint format bench docs build wheel asan cuda clean distclean
+.PHONY: help demo test lint format bench docs doxygen build wheel asan cuda clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -75,6 +75,13 @@ bench: build $(STAMPS)/demo ## the benchmarks; results go to benchmarks/results
 # The banner that is turned off is an advertisement of the theme's.
 docs: $(STAMPS)/docs ## the documentation site, in build/site; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs build --strict
+
+doxygen: ## the C++ and C reference by Doxygen: HTML, XML and a tag file in build/doxygen
+	@command -v doxygen >/dev/null || { echo "make doxygen: expected the program doxygen, 1.9.4 or newer, got none:" \
+	    "install it by 'apt-get install doxygen', 'dnf install doxygen' or 'brew install doxygen'" >&2; exit 1; }
+	rm -rf build/doxygen && mkdir -p build/doxygen
+	doxygen docs/Doxyfile
+	$(PYTHON) tools/doxygen.py check build/doxygen/xml
 
 build: $(STAMPS)/path $(STAMPS)/googletest $(if $(filter OFF,$(POSTLUDE_CUDA)),,$(STAMPS)/cutlass) ## the core and the Python extension
 	$(CMAKE) --preset release --log-level=NOTICE $(CMAKE_COMMON) -DPOSTLUDE_CUDA=$(POSTLUDE_CUDA) \

@@ -144,20 +144,25 @@ def name_of(code: str) -> str:
         return found.group(1)
     if alias:
         return alias.group(1)
-    found = re.search(r"(\w+)\(", plain)
+    found = re.search(r"(operator[^\w\s(]+|\w+)\(", plain)
     return found.group(1) if found else ""
+
+
+def opening(text: str) -> list[str]:
+    """The comment with which a header begins."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        if not (found := _COMMENT.fullmatch(line)):
+            break
+        lines.append(found.group(1))
+    return lines
 
 
 def section(header: str, level: str = "##") -> Iterator[str]:
     """One header: its opening comment, then every declaration."""
     text = (INCLUDE / header).read_text(encoding="utf-8")
-    opening: list[str] = []
-    for line in text.splitlines():
-        if not (found := _COMMENT.fullmatch(line)):
-            break
-        opening.append(found.group(1))
     yield f"{level} {header}"
-    yield prose(opening)
+    yield prose(opening(text))
     last = ""
     for item in items(body(text)):
         code = public(without_bodies(item.code))

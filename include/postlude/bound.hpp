@@ -29,7 +29,9 @@ class POSTLUDE_API Linear {
   // linear(with(x, residual), out, context).
   void operator()(const TensorView& x, const TensorView& residual, const TensorView& out,
                   Context& context) const;
+  // Bytes of the copy that was packed, 0 without one.
   std::size_t packed_bytes() const { return packed_bytes_; }
+  // What is bound.
   const LinearParams& params() const { return params_; }
 
  private:

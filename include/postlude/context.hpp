@@ -29,6 +29,7 @@ class POSTLUDE_API Context {
   // Throws Unsupported where this build has no backend for the device, CudaError where the device
   // does not answer.
   explicit Context(Device device = {}, StreamRef stream = {});
+
   ~Context();
   Context(Context&&) noexcept;
   Context& operator=(Context&&) noexcept;
@@ -46,6 +47,7 @@ class POSTLUDE_API Context {
   // Frees what reserve allocated; on a GPU it first waits until the device has nothing left to do.
   // The stream need not exist any more.
   void release();
+  // Bytes of the workspace that calls may use, the caller's or this Context's own.
   std::size_t workspace_bytes() const;
 
   // True: row i of any output has the same bits whatever the number of rows is. False by default.

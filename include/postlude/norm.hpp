@@ -8,8 +8,11 @@
 namespace postlude {
 inline namespace v1 {
 
+// Which norm; none leaves the row as it is.
 enum class NormKind : std::uint8_t { none, layer, rms };
 
+// The norm of each row r:
+//
 //   layer:  norm(r) = (r - mean(r)) / sqrt(var(r) + eps) * weight + bias
 //   rms:    norm(r) = r / sqrt(mean(r^2) + eps) * (weight + weight_offset)
 //

@@ -18,12 +18,14 @@
 namespace postlude {
 inline namespace v1 {
 
+// What linear reads.
 struct LinearParams {
   TensorView x;       // (..., K)
   WeightRef weight;   // (N, K); gated: (2*I, K)
   Epilogue epilogue;  // bias, activation, gate, residual, scales
 };
 
+// What qkv reads, and its optional output.
 struct QkvParams {
   TensorView x;           // (..., K)
   WeightRef weight;       // (N, K)
@@ -32,6 +34,7 @@ struct QkvParams {
   TensorView normed_out;  // (..., K), optional output: norm(x)
 };
 
+// What mlp reads, and its optional outputs.
 struct MlpParams {
   TensorView x;          // (..., H)
   WeightRef weight_in;   // (I, H); gated: (2*I, H)
@@ -52,6 +55,7 @@ struct MlpParams {
   TensorView normed_out;    // (..., H), optional output: norm(r)
 };
 
+// What norm reads, and its optional output.
 struct NormParams {
   TensorView x;             // (..., H)
   Norm norm;                // required
@@ -64,6 +68,7 @@ struct NormParams {
 // The residual forms of DeepSpeed inference; see residual_add.
 enum class ResidualForm : std::uint8_t { pre_ln, post_ln, parallel };
 
+// What residual_add reads.
 struct ResidualAddParams {
   TensorView hidden_state;      // (..., H): h
   TensorView residual;          // (..., H): r

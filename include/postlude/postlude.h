@@ -46,17 +46,20 @@ extern "C" {
 #if defined(DLPACK_DLPACK_H_)
 typedef DLTensor postlude_tensor;
 #else
+// Where a postlude_tensor's memory is.
 typedef struct postlude_tensor_device {
   int32_t device_type;  // postlude_device_type; 3, pinned host memory, counts as the CPU's
   int32_t device_id;
 } postlude_tensor_device;
 
+// What a postlude_tensor's elements are.
 typedef struct postlude_tensor_dtype {
   uint8_t code;    // 0 signed integer, 2 float, 4 bfloat
   uint8_t bits;    // float: 32 or 16; bfloat: 16; integer: 8
   uint16_t lanes;  // 1
 } postlude_tensor_dtype;
 
+// A tensor, member by member a DLTensor.
 typedef struct postlude_tensor {
   void* data;
   postlude_tensor_device device;
@@ -70,8 +73,10 @@ typedef struct postlude_tensor {
 
 // Constants; members of structs hold them as int32_t, whose size no compiler changes.
 
+// Kinds of device, with DLPack's numbers.
 enum postlude_device_type { POSTLUDE_CPU = 1, POSTLUDE_CUDA = 2 };
 
+// Element types, as postlude::DType.
 enum postlude_dtype {
   POSTLUDE_DTYPE_DEFAULT = 0,  // x's
   POSTLUDE_F32 = 1,
@@ -80,6 +85,7 @@ enum postlude_dtype {
   POSTLUDE_I8 = 4
 };
 
+// The activations, with the formulas of postlude::Activation.
 enum postlude_activation {
   POSTLUDE_ACTIVATION_NONE = 0,
   POSTLUDE_RELU = 1,
@@ -90,18 +96,24 @@ enum postlude_activation {
   POSTLUDE_RELU2 = 6
 };
 
+// The order of the halves of a gated weight, as postlude::GateLayout.
 enum postlude_gate_layout { POSTLUDE_GATE_UP = 0, POSTLUDE_UP_GATE = 1 };
 
+// Which norm; none leaves the row as it is.
 enum postlude_norm_kind { POSTLUDE_NORM_NONE = 0, POSTLUDE_LAYER_NORM = 1, POSTLUDE_RMS_NORM = 2 };
 
+// The residual forms of DeepSpeed inference, with the formulas of postlude::residual_add.
 enum postlude_residual_form { POSTLUDE_PRE_LN = 0, POSTLUDE_POST_LN = 1, POSTLUDE_PARALLEL = 2 };
 
+// How int8 scales are shared, as postlude::Grouping.
 enum postlude_grouping { POSTLUDE_GROUP_ROWS = 0, POSTLUDE_GROUP_K = 1 };
 
 // Status and errors.
 
+// What a call came to: one of the values below.
 typedef int32_t postlude_status;
 
+// The values of a postlude_status.
 enum {
   POSTLUDE_OK = 0,
   POSTLUDE_INVALID_ARGUMENT = 1,  // the caller's mistake
@@ -135,6 +147,7 @@ POSTLUDE_API const char* postlude_activation_name(int32_t activation);
 
 // Context: device, stream and workspace of the calls.
 
+// As postlude::Context: it serves one thread at a time.
 typedef struct postlude_context postlude_context;
 
 // `stream` is a cudaStream_t of the device, NULL the legacy default one; the CPU ignores it.
@@ -142,6 +155,7 @@ POSTLUDE_API postlude_status postlude_context_create(int32_t device_type, int32_
                                                      void* stream, postlude_context** context);
 // NULL is fine. Frees the workspace that the context holds, after the stream's work.
 POSTLUDE_API void postlude_context_destroy(postlude_context* context);
+// The stream of the calls that follow.
 POSTLUDE_API postlude_status postlude_context_set_stream(postlude_context* context, void* stream);
 // The caller's memory of this device, aligned to 256 bytes, until set again.
 POSTLUDE_API postlude_status postlude_context_set_workspace(postlude_context* context, void* data,
@@ -162,6 +176,7 @@ POSTLUDE_API postlude_status postlude_context_set_allow_tf32(postlude_context* c
 POSTLUDE_API postlude_status postlude_context_load_tune_file(postlude_context* context,
                                                              const char* path);
 
+// What postlude_context_get_info tells of a context.
 typedef struct postlude_context_info {
   size_t struct_size;
   int32_t device_type;
@@ -190,12 +205,15 @@ typedef struct postlude_norm {
   float weight_offset;  // 1 for Gemma's RMSNorm
 } postlude_norm;
 
+// Writes the defaults: no norm, no weight and bias, eps 0.
 POSTLUDE_API void postlude_norm_init(postlude_norm* norm, size_t struct_size);
 
 // Weight: a matrix prepared once.
 
+// As postlude::Weight: packed, quantised or borrowed; never written again.
 typedef struct postlude_weight postlude_weight;
 
+// What postlude_pack_weight is to know of the op; see postlude::PackOptions.
 typedef struct postlude_pack_options {
   size_t struct_size;
   const postlude_norm* norm;  // the norm that qkv will apply to x first; optional
@@ -203,6 +221,7 @@ typedef struct postlude_pack_options {
   int32_t layout;  // postlude_gate_layout
 } postlude_pack_options;
 
+// How postlude_quantize_weight shares scales; see postlude::QuantizeOptions.
 typedef struct postlude_quantize_options {
   size_t struct_size;
   int64_t groups;      // POSTLUDE_GROUP_ROWS: divides N; 1 by default
@@ -211,6 +230,7 @@ typedef struct postlude_quantize_options {
   int32_t grouping;    // postlude_grouping
 } postlude_quantize_options;
 
+// Each of these writes the defaults.
 POSTLUDE_API void postlude_pack_options_init(postlude_pack_options* options, size_t struct_size);
 POSTLUDE_API void postlude_quantize_options_init(postlude_quantize_options* options,
                                                  size_t struct_size);
@@ -237,6 +257,7 @@ POSTLUDE_API postlude_status postlude_weight_unpack(const postlude_weight* weigh
                                                     const postlude_tensor* out,
                                                     postlude_context* context);
 
+// What postlude_weight_get_info tells of a weight.
 typedef struct postlude_weight_info {
   size_t struct_size;
   int64_t out_features;  // N; both halves where gated
@@ -285,6 +306,7 @@ typedef struct postlude_linear_params {
   int32_t out_dtype;  // postlude_dtype
 } postlude_linear_params;
 
+// Of linear: the parameters' defaults, the call, the bytes of workspace that it needs, its plan.
 POSTLUDE_API void postlude_linear_params_init(postlude_linear_params* params, size_t struct_size);
 POSTLUDE_API postlude_status postlude_linear(const postlude_linear_params* params,
                                              const postlude_tensor* out, postlude_context* context);
@@ -307,6 +329,7 @@ typedef struct postlude_qkv_params {
   const postlude_tensor* normed_out;       // (..., K), optional output: norm(x)
 } postlude_qkv_params;
 
+// Of qkv: the parameters' defaults, the call, the bytes of workspace that it needs, its plan.
 POSTLUDE_API void postlude_qkv_params_init(postlude_qkv_params* params, size_t struct_size);
 POSTLUDE_API postlude_status postlude_qkv(const postlude_qkv_params* params,
                                           const postlude_tensor* out, postlude_context* context);
@@ -342,6 +365,7 @@ typedef struct postlude_mlp_params {
   int32_t add_residual;  // 1 by default
 } postlude_mlp_params;
 
+// Of mlp: the parameters' defaults, the call, the bytes of workspace that it needs, its plan.
 POSTLUDE_API void postlude_mlp_params_init(postlude_mlp_params* params, size_t struct_size);
 POSTLUDE_API postlude_status postlude_mlp(const postlude_mlp_params* params,
                                           const postlude_tensor* out, postlude_context* context);
@@ -364,6 +388,7 @@ typedef struct postlude_norm_params {
   const postlude_tensor* residual_out;  // (..., H), optional output: r
 } postlude_norm_params;
 
+// Of normalize: the parameters' defaults, the call, the bytes of workspace that it needs, its plan.
 POSTLUDE_API void postlude_norm_params_init(postlude_norm_params* params, size_t struct_size);
 POSTLUDE_API postlude_status postlude_normalize(const postlude_norm_params* params,
                                                 const postlude_tensor* out,
@@ -389,6 +414,8 @@ typedef struct postlude_residual_add_params {
   int32_t form;                             // postlude_residual_form
 } postlude_residual_add_params;
 
+// Of residual_add: the parameters' defaults, the call, the bytes of workspace that it needs, its
+// plan.
 POSTLUDE_API void postlude_residual_add_params_init(postlude_residual_add_params* params,
                                                     size_t struct_size);
 POSTLUDE_API postlude_status postlude_residual_add(const postlude_residual_add_params* params,

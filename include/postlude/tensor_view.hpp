@@ -27,6 +27,7 @@ POSTLUDE_API const char* to_string(DType dtype);
 // Kinds of device, with DLPack's numbers.
 enum class DeviceType : std::int32_t { cpu = 1, cuda = 2 };
 
+// A device; the CPU is one, whatever the index.
 struct Device {
   DeviceType type = DeviceType::cpu;
   std::int32_t index = 0;

@@ -56,6 +56,7 @@ struct TuneProblem {
   std::int64_t k = 0;
 };
 
+// True where every member is equal.
 inline bool operator==(const TuneProblem& a, const TuneProblem& b) {
   return a.m == b.m && a.n == b.n && a.k == b.k && a.epilogue == b.epilogue && a.dtype == b.dtype;
 }

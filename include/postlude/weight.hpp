@@ -56,6 +56,7 @@ class POSTLUDE_API Weight {
   std::shared_ptr<const detail::WeightState> state_;
 };
 
+// What pack_weight is to know of the op that the weight is for.
 struct PackOptions {
   bool gated = false;
   GateLayout layout = GateLayout::gate_up;
@@ -76,6 +77,7 @@ struct PackOptions {
 POSTLUDE_API Weight pack_weight(const TensorView& weight, const PackOptions& options,
                                 Context& context);
 
+// How quantize_weight shares scales: groups or group_size, as the grouping says.
 struct QuantizeOptions {
   int bits = 8;
   Grouping grouping = Grouping::rows;
