@@ -311,7 +311,8 @@ void describe(const CallFrame& frame, Metadata& metadata) {
   if (metadata.size >= sizeof(Metadata)) metadata.state_type = 0;
 }
 
-Error* handle(CallFrame& frame, std::size_t op, DeviceType type) {
+// All that is thrown here is a Failure or a std::exception.
+Error* handle(CallFrame& frame, std::size_t op, DeviceType type) noexcept {
   if (frame.extensions != nullptr && frame.extensions->type == extension_metadata) {
     describe(frame, *reinterpret_cast<MetadataExtension*>(frame.extensions)->metadata);
     return nullptr;
@@ -334,8 +335,6 @@ Error* handle(CallFrame& frame, std::size_t op, DeviceType type) {
     return made(frame, code_unimplemented, error.what());
   } catch (const std::exception& error) {
     return made(frame, code_internal, error.what());
-  } catch (...) {
-    return made(frame, code_internal, "[postlude.jax] unknown exception");
   }
 }
 

@@ -4,7 +4,6 @@
 #include <exception>
 #include <new>
 #include <stdexcept>
-#include <string>
 
 #include "postlude/error.hpp"
 
@@ -13,8 +12,8 @@ namespace capi {
 namespace {
 
 struct LastError {
-  std::string storage;
-  const char* text = "";  // within storage, or a literal
+  std::exception_ptr exception;
+  const char* text = "";  // of that exception, or a literal
   int cuda_code = 0;
 };
 
@@ -23,14 +22,11 @@ LastError& last_error() noexcept {
   return error;
 }
 
+// Keeps the exception, and with it the text: nothing is copied that memory might lack for.
 postlude_status keep(postlude_status status, const char* text) noexcept {
   LastError& last = last_error();
-  try {
-    last.storage = text;
-    last.text = last.storage.c_str();
-  } catch (...) {
-    last.text = "out of memory while keeping the text of an error";
-  }
+  last.exception = std::current_exception();
+  last.text = text;
   return status;
 }
 

@@ -1,4 +1,4 @@
-// check and load_error: what a CUDA call's status becomes for the caller of an op.
+// What a CUDA call's status becomes for the caller of an op.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -32,6 +32,12 @@ inline CudaError load_error(const CudaError& error, int sm, const char* architec
   return CudaError("[Context] device: it is sm_" + std::to_string(sm) +
                        ", and this build holds code for " + architectures + " only",
                    error.code());
+}
+
+// What is thrown where the driver lacks a function that it has from a version of CUDA on.
+inline CudaError missing_entry(const char* name, const char* version) {
+  return CudaError(std::string("the driver has no ") + name + ": it is older than CUDA " + version,
+                   0);
 }
 
 }  // namespace cuda

@@ -25,7 +25,7 @@ Encode encoder() {
                                            cudaEnableDefault, &found),
           "cudaGetDriverEntryPointByVersion(cuTensorMapEncodeTiled)");
     if (found != cudaDriverEntryPointSuccess || entry == nullptr) {
-      throw CudaError("the driver has no cuTensorMapEncodeTiled: it is older than CUDA 12.0", 0);
+      throw missing_entry("cuTensorMapEncodeTiled", "12.0");
     }
     return reinterpret_cast<Encode>(entry);
   }();
@@ -63,13 +63,7 @@ CUtensorMap encode(const TiledMatrix& m, int rank, const std::int64_t* sizes,
       &map, type_of(m.dtype), static_cast<cuuint32_t>(rank), const_cast<void*>(m.data), size_values,
       stride_bytes, box_values, ones, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
       CU_TENSOR_MAP_L2_PROMOTION_L2_128B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
-  if (result != CUDA_SUCCESS) {
-    throw CudaError("cuTensorMapEncodeTiled refused a matrix of " + std::to_string(m.lines) +
-                        " lines of " + std::to_string(m.length) + " elements, stride " +
-                        std::to_string(m.stride) + ": error " +
-                        std::to_string(static_cast<int>(result)),
-                    static_cast<int>(result));
-  }
+  if (result != CUDA_SUCCESS) throw refused_map(m, static_cast<int>(result));
   return map;
 }
 

@@ -4,7 +4,9 @@
 #include <cuda.h>
 
 #include <cstdint>
+#include <string>
 
+#include "postlude/error.hpp"
 #include "postlude/tensor_view.hpp"
 
 namespace postlude {
@@ -24,6 +26,14 @@ struct TiledMatrix {
 };
 
 CUtensorMap tensor_map(const TiledMatrix& matrix);
+
+// What is thrown where the driver refuses a matrix with an error.
+inline CudaError refused_map(const TiledMatrix& m, int error) {
+  return CudaError("cuTensorMapEncodeTiled refused a matrix of " + std::to_string(m.lines) +
+                       " lines of " + std::to_string(m.length) + " elements, stride " +
+                       std::to_string(m.stride) + ": error " + std::to_string(error),
+                   error);
+}
 
 // Whether TMA reads `lines` lines of a dtype from data on, `stride` elements apart. A single line's
 // stride is not looked at.
