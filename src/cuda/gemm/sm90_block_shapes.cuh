@@ -29,8 +29,8 @@ struct BlockTile {
   static constexpr int stage_bytes = Depth * (x_bytes + weight_bytes);
   static constexpr int x_part = Rows / Cluster;  // that a block loads
   static_assert(x_part % 8 == 0, "whole parts");
-  // The epilogue has as many rows of a thread under way as a thread has: a small tile's kernel is
-  // small, which shows where every call brings its instructions to the multiprocessors anew.
+  // The epilogue has no more rows of a thread under way than a thread has: loops unrolled further
+  // would never run, and take registers.
   static constexpr int rows_at_once(int most) {
     const int of_a_thread = Rows * Slots / 4 / consumers;
     return of_a_thread > most ? most : of_a_thread;
